@@ -1,0 +1,2 @@
+// Canary: a room that no floor lists.
+export const odd = 1
