@@ -1,0 +1,161 @@
+import type { Blob, Head, LedgerRecord, RecordRef } from '../core/record.ts'
+import type { ApprovalRow, RunRow } from '../core/projections.ts'
+import type { Json } from '../core/json.ts'
+
+export interface StreamRef {
+  readonly tenant: string
+  /** `<kind>/<id>`: run, inbox, topic, registry, memory, policy, limits. */
+  readonly stream: string
+}
+export type Epoch = number
+export type WorkerId = string
+
+/** Records that follow the stream's head, sealed by the stream's one writer under the epoch it claimed. */
+export interface StreamAppend {
+  readonly ref: StreamRef
+  readonly epoch: Epoch
+  readonly records: readonly LedgerRecord[]
+}
+
+/** What somebody outside sends to a run. `id` is the sender's: the same id again is the same message. */
+export interface InboxMessage {
+  readonly id: string
+  /** Namespaced: `signal`, `approval.decided`, `run.cancel`, `child.done`, … */
+  readonly type: string
+  readonly at: number
+  readonly actor: LedgerRecord['actor']
+  readonly causes?: LedgerRecord['causes']
+  readonly labels?: LedgerRecord['labels']
+  readonly payload: Json
+}
+
+/** Conditions that hold in the append's own transaction. */
+export type Guard =
+  | { readonly kind: 'unique'; readonly tenant: string; readonly key: string; readonly owner: string }
+  | {
+      readonly kind: 'counter'
+      readonly tenant: string
+      readonly counter: string
+      readonly key: string
+      readonly add: number
+      readonly max: number
+    }
+  /** The inbox still ends at `seq`. */
+  | { readonly kind: 'inbox'; readonly ref: StreamRef; readonly seq: number }
+
+export interface AppendOptions {
+  readonly blobs?: readonly Blob[]
+  readonly guards?: readonly Guard[]
+  /** Messages posted in the same transaction. */
+  readonly posts?: readonly { readonly ref: StreamRef; readonly message: InboxMessage }[]
+}
+
+export interface Claim extends Head {
+  readonly epoch: Epoch
+}
+
+/** Whether a worker may still act, judged by a clock that cannot be set. */
+export interface Lease {
+  readonly worker: WorkerId
+  /** Milliseconds for which nobody else may take this worker's runs over; 0 or less when it has passed. */
+  remaining(): number
+  release(): Promise<void>
+}
+
+export interface Posted {
+  readonly seq: number
+  /** The sender's id was seen before; `seq` is where the first one stands. */
+  readonly duplicate: boolean
+}
+
+export interface RunFilter {
+  readonly tenant: string
+  readonly status?: readonly RunRow['status'][]
+  readonly workflow?: string
+  readonly tag?: string
+  /** At most this many, newest first; 100 unless said. */
+  readonly limit?: number
+  /** Only runs that started before this one (for paging). */
+  readonly before?: string
+}
+
+export interface ReadyRun {
+  readonly ref: StreamRef
+  /** Milliseconds since the epoch at which it is due; may be in the past. */
+  readonly due: number
+  readonly priority: number
+}
+
+/** Where a reader of `watch` stands: opaque but ordered, the commit order of the ledger. */
+export type Position = number
+
+/**
+ * The ledger port. All methods throw ConvokeError: TENANT_MISSING for an empty tenant, LEDGER_CLOSED after `close`,
+ * LEDGER_FULL, LEDGER_BUSY, LEDGER_IO when the store cannot be written or read.
+ */
+export interface Ledger {
+  /**
+   * Atomic across its streams, durable when it resolves. The same records (seq and hash) again succeed without effect.
+   * @throws POSITION_STALE, EPOCH_STALE, LEASE_EXPIRED; UNIQUE_TAKEN, COUNTER_EXCEEDED, INBOX_ADVANCED from guards
+   */
+  append(batch: readonly StreamAppend[], options?: AppendOptions): Promise<void>
+  /** Appends to an inbox at any position, deduplicated by the sender's id. A post makes the inbox's run ready. */
+  post(inbox: StreamRef, message: InboxMessage): Promise<Posted>
+  /**
+   * Records in order from `from` (1). `outline` leaves out what finished folds contain. `limit` 1,000 unless said.
+   * @throws LEDGER_CORRUPT when what is stored does not chain
+   */
+  read(
+    ref: StreamRef,
+    options?: { readonly from?: number; readonly limit?: number; readonly outline?: boolean },
+  ): Promise<LedgerRecord[]>
+  head(ref: StreamRef): Promise<Head>
+  /** All streams of a tenant with their heads, by name; for checkpoints and audits. */
+  heads(
+    tenant: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<(Head & { readonly stream: string })[]>
+
+  /** Makes a worker incarnation known and keeps its lease alive until released or the process is gone. */
+  register(worker: WorkerId): Promise<Lease>
+  /**
+   * Takes a run's stream over with a newer epoch, which shuts the older writer out.
+   * @throws RUN_OWNED while another live worker holds it, RUN_UNKNOWN for an empty stream, LEASE_EXPIRED for a dead claimant
+   */
+  claim(ref: StreamRef, worker: WorkerId): Promise<Claim>
+  /** Gives a claimed run back; nothing else changes. Ignored when the epoch is not the newest. */
+  release(ref: StreamRef, epoch: Epoch): Promise<void>
+
+  getBlob(tenant: string, hash: string): Promise<Uint8Array | undefined>
+  putBlobs(tenant: string, blobs: readonly Blob[]): Promise<void>
+  /** Tells whether a worker could still be executing something: alive and its lease not passed. */
+  isAlive(worker: WorkerId): Promise<boolean>
+
+  run(ref: StreamRef): Promise<RunRow | undefined>
+  runs(filter: RunFilter): Promise<RunRow[]>
+  approval(tenant: string, id: string): Promise<ApprovalRow | undefined>
+  approvals(filter: {
+    readonly tenant: string
+    readonly status?: ApprovalRow['status']
+    readonly run?: string
+    readonly limit?: number
+  }): Promise<ApprovalRow[]>
+  /** Runs that are due at `now` and that no live worker holds, by priority (higher first), then due time. */
+  ready(options: { readonly now: number; readonly limit: number; readonly tenant?: string }): Promise<ReadyRun[]>
+  /** When the earliest run not yet due will be, if any. */
+  nextDue(now: number): Promise<number | undefined>
+  /** Records of other streams that name this one as a cause. */
+  dependents(tenant: string, ref: RecordRef): Promise<RecordRef[]>
+  guardOwner(tenant: string, key: string): Promise<string | undefined>
+
+  /** A secret of the tenant, made at first use; keys fingerprints and idempotency keys. 32 bytes. */
+  tenantKey(tenant: string): Promise<Uint8Array>
+  /** All records after a position in commit order, then as they come. Ends when the iterator is returned or the ledger closes. */
+  watch(
+    tenant: string,
+    after?: Position | 'now',
+  ): AsyncIterable<{ readonly position: Position; readonly record: LedgerRecord }>
+  /** Called after a commit, here or in another process, that may concern others (posts, ready runs). Returns the unsubscribe. */
+  onChange(listener: () => void): () => void
+  close(): Promise<void>
+}

@@ -1,0 +1,37 @@
+import type { Json } from '../core/json.ts'
+
+/** Time, passed in. `now` may be set and may jump; `monotonic` never goes back. Both in milliseconds. */
+export interface Clock {
+  now(): number
+  monotonic(): number
+  /** Resolves after `ms`, or rejects with the signal's reason. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+/** Randomness, passed in. */
+export interface Ids {
+  /** A sortable unique id without its prefix, such as for runs and workers. */
+  next(): string
+  /** 32 hexadecimal digits from a cryptographic source. */
+  salt(): string
+}
+
+/** What is not worth a record, such as model tokens as they come. Best effort; lost with the process. */
+export interface Live {
+  publish(event: LiveEvent): void
+  subscribe(run: string, listener: (event: LiveEvent) => void): () => void
+}
+export interface LiveEvent {
+  readonly tenant: string
+  readonly run: string
+  readonly path: string
+  /** `model.text`, `model.reasoning`, `tool.progress`, `log`, … */
+  readonly type: string
+  readonly data: Json
+}
+
+export interface Embedder {
+  readonly id: string
+  readonly dimensions: number
+  embed(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>
+}
