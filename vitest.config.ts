@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+// Where .ci/run reads the counts from; people need only the terminal.
+const report = process.env['CONVOKE_TEST_REPORT']
+
 export default defineConfig({
   resolve: { conditions: ['convoke-source'] },
   ssr: { resolve: { conditions: ['convoke-source'], externalConditions: ['convoke-source'] } },
@@ -14,5 +17,6 @@ export default defineConfig({
     exclude: ['**/node_modules/**', '**/dist/**', 'bench/peers/**'],
     pool: 'forks',
     testTimeout: 30_000,
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
   },
 })
