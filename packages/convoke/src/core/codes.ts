@@ -106,6 +106,9 @@ export const codes = {
   USAGE: { handling: 'usage', says: 'the command line cannot be understood' },
   INTERRUPTED: { handling: 'stopped', says: 'interrupted; nothing is lost' },
   PORT_IN_USE: { handling: 'usage', says: 'the port is taken' },
-} as const satisfies Record<string, { handling: Handling; says: string }>
+} as const
 
-export type Code = keyof typeof codes
+/** Holds every entry to its shape; `satisfies` on the export itself is more than isolatedDeclarations can print. */
+type Described<T extends Record<string, { handling: Handling; says: string }>> = T
+
+export type Code = keyof Described<typeof codes>
