@@ -16,6 +16,7 @@ interface Diagnostic {
   filename: string
   code: string
   message: string
+  labels: { span: { line: number } }[]
 }
 
 let house = ''
@@ -28,7 +29,10 @@ beforeAll(() => {
   for (const file of ['.oxlintrc.json', 'tsconfig.base.json', 'tsconfig.json'])
     cpSync(join(root, file), join(house, file))
   symlinkSync(join(root, 'node_modules'), join(house, 'node_modules'))
-  const run = spawnSync(process.execPath, [oxlint, '-f', 'json', 'packages'], { cwd: house, encoding: 'utf8' })
+  const run = spawnSync(process.execPath, [oxlint, '-f', 'json', 'packages', 'examples'], {
+    cwd: house,
+    encoding: 'utf8',
+  })
   expect(run.status, run.stderr).toBe(1)
   found = (JSON.parse(run.stdout) as { diagnostics: Diagnostic[] }).diagnostics
 })
@@ -76,6 +80,14 @@ describe('other rules of the house', () => {
       'typescript(no-floating-promises)',
     ])
   })
+})
+
+test('a variable shared between branches is caught, and what stays within a branch is not', () => {
+  const lines = readFileSync(join(root, 'scripts/canaries/examples/shared/src/branches.ts'), 'utf8').split('\n')
+  const wrong = lines.flatMap((line, i) => (line.includes('// caught') ? [i + 1] : []))
+  const hits = found.filter((d) => d.code === 'house(no-shared-branch-variable)')
+  expect(wrong.length).toBe(6)
+  expect(hits.map((d) => d.labels[0]?.span.line).toSorted((a = 0, b = 0) => a - b)).toEqual(wrong)
 })
 
 /**

@@ -103,6 +103,7 @@ export const codes = {
   // audit
   AUDIT_FAILED: { handling: 'corrupt', says: 'the ledger does not match what was signed' },
   // command line
+  NODE_TOO_OLD: { handling: 'usage', says: 'this Node.js is older than the command needs' },
   USAGE: { handling: 'usage', says: 'the command line cannot be understood' },
   INTERRUPTED: { handling: 'stopped', says: 'interrupted; nothing is lost' },
   PORT_IN_USE: { handling: 'usage', says: 'the port is taken' },

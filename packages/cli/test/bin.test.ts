@@ -2,11 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { root } from './pack.ts'
 
-const bin = join(root, 'packages', 'cli', 'bin', 'convoke.js')
+const bin = resolve(import.meta.dirname, '..', 'bin', 'convoke.js')
 
 /** Whether a version is older than the command needs; a second writing of the rule, so that a slip in one shows. */
 const tooOld = (version: string): boolean => {
