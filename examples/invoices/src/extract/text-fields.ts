@@ -1,0 +1,232 @@
+import { DATE, parseDate, type DayOrder } from './dates.ts'
+import { below, rightOf, type Cell, type Layout } from './layout.ts'
+
+/**
+ * Rules for the single fields of a text layer: a label (whole cell, or the start of one) and the value beside it.
+ * Each rule yields candidates; a field is known where the strongest candidates agree, and absent otherwise.
+ */
+export interface Candidate {
+  readonly value: string
+  /** Larger is stronger: a form field outranks a mention in a sentence. */
+  readonly rank: number
+}
+
+/** The value of the strongest candidates, if they agree. */
+export function agreed(candidates: readonly Candidate[]): string | undefined {
+  const top = Math.max(...candidates.map((candidate) => candidate.rank))
+  const values = new Set(candidates.filter((candidate) => candidate.rank === top).map((candidate) => candidate.value))
+  return values.size === 1 ? [...values][0] : undefined
+}
+
+/** Lower case, one space, no trailing colon. */
+export function labelOf(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/\s+/g, ' ')
+    .replace(/[\s:.]+$/, '')
+    .trim()
+}
+
+/** What stands beside each cell that is the label, or begins with it: `Label: value`, `Label value`. */
+export function valuesOf(layout: Layout, label: RegExp): string[] {
+  const starts = new RegExp(`^(?:${label.source})\\s*(?::|#|\\s)\\s*(?=\\S)`, 'i')
+  const out: string[] = []
+  for (const cell of layout.cells) {
+    if (new RegExp(`^(?:${label.source})$`, 'i').test(labelOf(cell.text))) {
+      const beside = rightOf(layout, cell)
+        .map((other) => other.text.replace(/^:\s*/, ''))
+        .find((text) => text !== '')
+      if (beside !== undefined) out.push(beside)
+      else {
+        const under = below(layout, cell, 2.2)
+        if (under !== undefined) out.push(under.text)
+      }
+    } else {
+      const match = starts.exec(cell.text)
+      if (match !== null) out.push(cell.text.slice(match[0].length).replace(/^:\s*/, ''))
+    }
+  }
+  return out
+}
+
+/** An identifier: no spaces, at least one digit. */
+const ID = /[\p{L}\d](?:[\p{L}\d._/-]*[\p{L}\d])?/u
+const NO = /(?:nr\.?|no\.?|n°|nº|num(?:ber|éro|mer)?\.?|#)/
+
+/** Titles and the UNTDID 1001 code that each one is. A German Gutschrift may be 381 or 389, so it says nothing. */
+const TITLES: readonly (readonly [RegExp, string | undefined])[] = [
+  [/handelsrechnung|rechnung|invoice|commercial invoice|tax invoice|facture|facture commerciale/, '380'],
+  [/credit note|credit memo|avoir|facture d'avoir|note de crédit/, '381'],
+  [/debit note|note de débit/, '383'],
+  [/rechnungskorrektur|korrekturrechnung|corrected invoice|facture rectificative/, '384'],
+  [/anzahlungsrechnung|prepayment invoice|facture d'acompte/, '386'],
+  [/mietrechnung/, '387'],
+  [/buchungshilfe - keine rechnung/, '751'],
+  [/gutschrift|stornorechnung|teilrechnung|schlussrechnung|abschlagsrechnung/, undefined],
+]
+const TITLE = TITLES.map(([words]) => words.source).join('|')
+
+function typeOf(title: string): string | undefined {
+  return TITLES.find(([words]) => new RegExp(`^(?:${words.source})$`, 'i').test(title.trim()))?.[1]
+}
+
+export interface Heading {
+  readonly titled: boolean
+  readonly number?: string
+  readonly type?: string
+  readonly date?: string
+}
+
+/** Number, type and date from the title (`Rechnung Nr. 42 vom 03.04.2025`, `Facture FA-7`) and from their labels. */
+export function readHeading(layout: Layout, order: DayOrder | undefined): Heading {
+  const numbers: Candidate[] = []
+  const types: Candidate[] = []
+  const dates: Candidate[] = []
+  const dated = `(?:vom|von|du|dated|issued at|issued on|of|date[:]?)`
+  const titled = new RegExp(
+    `^(${TITLE})(?: ?\\((\\d{3})\\))?(?:(?: ?${NO.source})?:? ?(?=[^ ]*\\d)(${ID.source})(?: ${dated}(?: (${DATE}))?)?)?$`,
+    'iu',
+  )
+  layout.lines.forEach((line, index) => {
+    for (const text of new Set([line.text, ...line.cells.map((cell) => cell.text)])) {
+      const match = titled.exec(text.trim())
+      if (match === null) continue
+      const [, title = '', code, number, date] = match
+      const bare = number === undefined && code === undefined
+      // A bare word may be a column's heading or a link; it is a title where it stands alone and shouts.
+      if (bare && !(text === text.toUpperCase() || isLarge(layout, line.cells, text))) continue
+      const rank = number === undefined ? 1 : 2
+      const type = code ?? typeOf(title)
+      types.push({ value: type ?? '', rank })
+      if (number !== undefined) numbers.push({ value: number, rank: 2 })
+      // The date may have wrapped to the next line: "Rechnung Nr. 42 vom" / "03.04.2025".
+      const wrapped = date === undefined && new RegExp(` ${dated}$`, 'i').test(text)
+      const stated = wrapped ? layout.lines[index + 1]?.cells[0]?.text : date
+      const parsed = stated === undefined ? undefined : parseDate(stated, order ?? impliedOrder(title))
+      if (parsed !== undefined) dates.push({ value: parsed, rank: 1 })
+    }
+  })
+  const whole = new RegExp(`^(${ID.source})$`, 'u')
+  // A credit note may name the number of the invoice that it credits, which is not its own.
+  const credit = agreed(types) === '381'
+  const labelled = [...(credit ? [] : valuesOf(layout, INVOICE_NUMBER)), ...valuesOf(layout, CREDIT_NUMBER)]
+  for (const value of labelled) {
+    const id = whole.exec(value.trim())?.[1]
+    if (id !== undefined && /\d/.test(id) && parseDate(id) === undefined) numbers.push({ value: id, rank: 2 })
+  }
+  for (const [label, implied] of DATE_LABELS) {
+    for (const value of valuesOf(layout, label)) {
+      const parsed = parseDate(value, order ?? implied)
+      if (parsed !== undefined) dates.push({ value: parsed, rank: 2 })
+    }
+  }
+  const [number, type, date] = [agreed(numbers), agreed(types), agreed(dates)]
+  return {
+    titled: types.length > 0,
+    ...(number === undefined ? {} : { number }),
+    ...(type === undefined || type === '' ? {} : { type }),
+    ...(date === undefined ? {} : { date }),
+  }
+}
+
+function isLarge(layout: Layout, cells: readonly Cell[], text: string): boolean {
+  const sizes = layout.cells.map((cell) => cell.size).sort((a, b) => a - b)
+  const median = sizes[Math.floor(sizes.length / 2)] ?? 0
+  return cells.some((cell) => cell.text === text && cell.size >= 1.25 * median)
+}
+
+/** German and French dates with slashes are written day first; English ones are written both ways. */
+function impliedOrder(title: string): DayOrder | undefined {
+  return /rechnung|facture|avoir|note de/i.test(title) ? 'day-first' : undefined
+}
+
+const INVOICE_NUMBER =
+  /rechnungs-?(?:nummer|nr\.?)|rechnung (?:nr\.?|nummer)|rg\.?-?nr\.?|invoice (?:number|no\.?|#|id)|invoice-?no\.?|(?:numéro|n°|no) (?:de )?(?:la )?facture|facture n°/
+const CREDIT_NUMBER =
+  /credit note (?:number|no\.?|#)|(?:numéro|n°) (?:d'|de l')avoir|avoir n°|gutschriftsnummer|gutschrift-?nr\.?/
+
+const DATE_LABELS: readonly (readonly [RegExp, DayOrder | undefined])[] = [
+  [/rechnungsdatum|belegdatum/, 'day-first'],
+  [/date de (?:la )?facture|date de facturation|date d'émission|date d'avoir|date de l'avoir/, 'day-first'],
+  [/invoice date|date of invoice|date of issue|issue date|date issued|credit note date/, undefined],
+]
+
+const ORDER_FIELD =
+  /(?:ihre )?bestellung|(?:ihre )?bestell-?(?:nummer|nr\.?)|(?:your )?purchase order(?: (?:number|no\.?|#))?|(?:your )?p\.?o\.? ?(?:number|no\.?|#)|po|your order(?: (?:number|no\.?|#))?|customer order(?: (?:number|no\.?))?|(?:votre |n° (?:de )?)?(?:bon de )?commande(?: n°)?|réf(?:érence|\.) (?:de )?commande/
+/** The buyer's own reference: on invoices of shops that know no other order number it is the order. */
+const YOUR_REFERENCE = /your ref(?:erence|\.)?|votre réf(?:érence|\.)?|ihre referenz/
+const ORDER_MENTION = new RegExp(
+  `(?:bestellung|purchase order|commande) ?(?:nr\\.?|no\\.?|n°|number|#) ?:? ?(${ID.source})`,
+  'iu',
+)
+
+export function readOrder(layout: Layout): string | undefined {
+  const candidates: Candidate[] = []
+  const add = (value: string | undefined, rank: number): void => {
+    const id = new RegExp(`^(${ID.source})$`, 'u').exec(value?.trim() ?? '')?.[1]
+    if (id !== undefined && /\d/.test(id) && parseDate(id) === undefined) candidates.push({ value: id, rank })
+  }
+  for (const value of valuesOf(layout, ORDER_FIELD)) add(value, 3)
+  for (const line of layout.lines) {
+    for (const cell of new Set([line.text, ...line.cells.map((cell) => cell.text)]))
+      add(ORDER_MENTION.exec(cell)?.[1], 2)
+  }
+  for (const value of valuesOf(layout, YOUR_REFERENCE)) add(value, 1)
+  return agreed(candidates)
+}
+
+const PRECEDING =
+  /facture liée|facture d'origine|original invoice(?: (?:number|no\.?))?|related invoice|zu rechnung(?: nr\.?)?|ursprungsrechnung|corrected invoice (?:number|no\.?)/
+
+export function readPreceding(layout: Layout): string | undefined {
+  const values = valuesOf(layout, PRECEDING).filter(
+    (value) => new RegExp(`^${ID.source}$`, 'u').test(value) && /\d/.test(value),
+  )
+  return agreed(values.map((value) => ({ value, rank: 1 })))
+}
+
+// Length of an IBAN by country (ISO 13616 registry), the part of it that trades here.
+// prettier-ignore
+const IBAN_LENGTH: Readonly<Record<string, number>> = {
+  AT: 20, BE: 16, BG: 22, CH: 21, CY: 28, CZ: 24, DE: 22, DK: 18, EE: 20, ES: 24, FI: 18, FR: 27, GB: 22, GR: 27, HR: 21,
+  HU: 28, IE: 22, IT: 27, LI: 21, LT: 20, LU: 20, LV: 21, MC: 27, MT: 31, NL: 18, NO: 15, PL: 28, PT: 25, RO: 24, SE: 24,
+  SI: 19, SK: 24,
+}
+
+/**
+ * The payee's account: a text beside "IBAN" of the length that its country has, in its electronic form. The length
+ * shows that the layout was put together rightly; whether the check digits hold is for whoever pays.
+ */
+export function readIban(layout: Layout): string | undefined {
+  const found: Candidate[] = []
+  for (const cell of layout.cells) {
+    const at = /\biban\b/i.exec(cell.text)
+    if (at === null) continue
+    const rest = cell.text.slice(at.index + 4).replace(/^[-.\s]*(?:nr\.?|no\.?|number)?[\s:]*/i, '')
+    const stated = rest !== '' ? rest : rightOf(layout, cell).map((other) => other.text.replace(/^:\s*/, ''))[0]
+    const match = /^([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?)(?![A-Z0-9])/.exec(stated ?? '')
+    const iban = match?.[1]?.replace(/ /g, '')
+    if (iban !== undefined && IBAN_LENGTH[iban.slice(0, 2)] === iban.length) found.push({ value: iban, rank: 1 })
+  }
+  return agreed(found)
+}
+
+const CURRENCY_LABEL = /(?:rechnungs)?währung|beträge in|invoice currency|currency|devise|monnaie/
+const CURRENCIES = 'EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|JPY|CNY|CAD|AUD'
+
+/** A stated currency, else the only one that the pages mention. `$` and `£` name several, so they decide nothing. */
+export function readCurrency(layout: Layout): string | undefined {
+  const code = new RegExp(`^(${CURRENCIES})$`)
+  const stated = valuesOf(layout, CURRENCY_LABEL).flatMap((value) => code.exec(value.trim())?.[1] ?? [])
+  if (stated.length > 0) return agreed(stated.map((value) => ({ value, rank: 1 })))
+  const mentioned = new Set<string>()
+  for (const line of layout.lines) {
+    for (const match of line.text.matchAll(
+      new RegExp(`€|[$£]|(?<![\\p{L}\\d])(?:${CURRENCIES})(?![\\p{L}\\d])`, 'gu'),
+    )) {
+      mentioned.add(match[0] === '€' ? 'EUR' : match[0])
+    }
+  }
+  const [only] = mentioned
+  return mentioned.size === 1 && only !== undefined && code.test(only) ? only : undefined
+}
