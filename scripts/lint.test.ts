@@ -104,8 +104,8 @@ interface Override {
 test('max-lines exemptions are named, exact and no more than there were', () => {
   const config = JSON.parse(
     execFileSync(process.execPath, [oxlint, '--print-config'], { cwd: root, encoding: 'utf8' }),
-  ) as { overrides: Override[] }
-  expect(config.overrides.length).toBeGreaterThan(0)
+  ) as { rules: Record<string, unknown>; overrides: Override[] }
+  expect(JSON.stringify(config.rules['max-lines'])).toContain('"max":350')
   const entries = config.overrides.flatMap((o) => {
     const rule = o.rules['max-lines']
     if (rule === undefined) return []
