@@ -16,7 +16,6 @@ export function encodeName(name: string): string {
         next: 'give the step, branch or key a short name',
       },
     )
-  // eslint-disable-next-line no-control-regex
   return name.replace(/[%/#\u0000-\u001f]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0'))
 }
 
