@@ -1,0 +1,484 @@
+import { canonicalize, deepFreeze } from '../core/canonical.ts'
+import { ConvokeError, errorJson, fromErrorData, toErrorData, type ErrorData } from '../core/errors.ts'
+import { sha256 } from '../core/hash.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { joinLabels, noLabels, type Labels } from '../core/labels.ts'
+import { joinPath } from '../core/path.ts'
+import { refOf, type Actor, type RecordRef } from '../core/record.ts'
+import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
+import type { Clock, Live } from '../ports/runtime.ts'
+import type { Claim } from './claim.ts'
+import { fits, mismatch, unclaimed } from './divergence.ts'
+import { Mailbox } from './mailbox.ts'
+import { Provenance, whyOf, type Origin } from './provenance.ts'
+import { Scope, type EngineHandle } from './scope.ts'
+import type { Sequencer } from './sequencer.ts'
+import { StepPromise } from './step-promise.ts'
+import { makeTask, type TaskHost } from './task.ts'
+import { isTerminal, type Completion, type Entry, type Operation } from './types.ts'
+
+export interface EngineOptions {
+  readonly ref: StreamRef
+  readonly run: string
+  readonly sequencer: Sequencer
+  readonly history: readonly Entry[]
+  readonly clock: Clock
+  readonly live?: Live | undefined
+  /** Keyed hash of the tenant. */
+  readonly keyed: (text: string) => string
+  readonly seed: string
+  readonly actor: Actor
+  /** A finished step of an ancestor that may stand for this one (R9); undefined to execute. */
+  readonly reuse?: ((claim: Claim) => Completion | undefined) | undefined
+  /** Results that a fork's maker replaced, by path. */
+  readonly supersede?: ReadonlyMap<string, (value: Json) => Json> | undefined
+}
+
+const inputKept = 2048
+const graceMs = 500
+
+interface Settler {
+  readonly scope: Scope
+  readonly resolve: () => void
+}
+
+/**
+ * One driven run. Owns: the scopes, the claims, the order in which results reach workflow code.
+ *
+ * Invariants (R1, R3):
+ * 1. One result is delivered at a time, in ledger order, and the next only when the code is at rest.
+ * 2. No executor starts before every loaded record has been delivered or otherwise accounted for.
+ * 3. A record at rest that nothing claims, or a claim whose fingerprint differs, stops the run before anything new starts.
+ * 4. A delivered result is the decoded canonical text that was enqueued, live and on replay.
+ */
+export class Engine implements EngineHandle, TaskHost {
+  readonly o: EngineOptions
+  readonly root: Scope
+  /** Where compensations run: never given up. */
+  readonly undoScope: Scope
+  readonly mailbox: Mailbox = new Mailbox()
+  readonly claims: Map<string, Claim> = new Map()
+  readonly ended: AbortController = new AbortController()
+  time: number
+  cancelled: InboxMessage | undefined
+  inboxRead = 0
+  stopped: Error | undefined
+
+  readonly #provenance = new Provenance()
+  readonly #fresh: Claim[] = []
+  readonly #completed: Claim[] = []
+  readonly #suspects: { readonly path: string; readonly promise: StepPromise<unknown> }[] = []
+  readonly #closed = new Set<string>()
+  #settlers: Settler[] = []
+  #cursor = 0
+  #bell: (() => void) | undefined
+  #rung = false
+  #onCancel: (() => void) | undefined
+
+  constructor(options: EngineOptions) {
+    this.o = options
+    this.time = options.history[0]?.record.at ?? 0
+    this.root = new Scope(this, '', undefined)
+    this.undoScope = new Scope(this, '', undefined)
+    for (const entry of options.history) if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
+  }
+
+  get tenant(): string {
+    return this.o.ref.tenant
+  }
+  get run(): string {
+    return this.o.run
+  }
+  get seed(): string {
+    return this.o.seed
+  }
+  get replaying(): boolean {
+    return this.#cursor < this.o.history.length
+  }
+  get sequencer(): Sequencer {
+    return this.o.sequencer
+  }
+
+  // ---- what workflow code calls -------------------------------------------------------------------------------------
+
+  claim(scope: Scope, operation: Operation): StepPromise<unknown> {
+    const inputText = operation.input === undefined ? undefined : canonicalize(operation.input)
+    const { path, repeat } = this.#place(scope, operation)
+    let resolve!: (value: unknown) => void
+    let reject!: (error: unknown) => void
+    const promise = new StepPromise<unknown>((yes, no) => {
+      resolve = yes
+      reject = no
+    })
+    StepPromise.quiet(promise)
+    const input = new Map<RecordRef, Origin>()
+    const declared = new Map<RecordRef, Origin>()
+    if (operation.input !== undefined) this.#provenance.collect(operation.input, input)
+    if (operation.from !== undefined) this.#provenance.collect(operation.from, declared)
+    const { causes, labels } = whyOf(input, declared, scope.frontier, operation.causes ?? [])
+    const claim: Claim = {
+      path,
+      key: operation.name,
+      scope,
+      operation,
+      inputText,
+      fingerprint: this.o.keyed(`${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`).slice(0, 32),
+      environment: operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
+      causes,
+      labels,
+      builtOn: [...scope.frontier.keys()],
+      history: [],
+      promise,
+      resolve,
+      reject,
+      waits: new Set(),
+      state: 'claimed',
+      repeat,
+    }
+    if (scope.dead) {
+      this.#free(claim)
+      reject(givenUp(scope))
+      return promise
+    }
+    this.claims.set(path, claim)
+    if (operation.orchestrate !== undefined && !this.#closed.has(path)) this.#orchestrate(claim)
+    else this.#fresh.push(claim)
+    this.ring()
+    return promise
+  }
+
+  abandon(scope: Scope, reason: unknown): void {
+    scope.kill(reason)
+    for (const claim of [...this.claims.values()]) {
+      if (!claim.scope.dead || claim.state === 'delivered') continue
+      claim.reject(givenUp(claim.scope))
+      claim.promise.observed = true
+      if (claim.operation.effect !== true) this.#remove(claim)
+      else if (claim.state === 'claimed' && !this.replaying && claim.history.length === 0) this.complete(claim, { error: givenUp(claim.scope).toJSON() })
+    }
+    this.ring()
+  }
+
+  /** Resolves when nothing that may have acted outside is pending in a given-up scope. */
+  settled(scope: Scope): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settlers.push({ scope, resolve })
+      this.#checkSettlers()
+    })
+  }
+
+  stop(error: Error): void {
+    this.stopped ??= error
+    this.ring()
+  }
+
+  live(scope: Scope, type: string, data: Json): void {
+    if (!this.replaying) this.o.live?.publish({ tenant: this.tenant, run: this.run, path: scope.path, type, data })
+  }
+
+  onCancel(listener: () => void): void {
+    this.#onCancel = listener
+    if (this.cancelled !== undefined) listener()
+  }
+
+  // ---- the loop's parts ---------------------------------------------------------------------------------------------
+
+  /** Delivers loaded records until one needs the code to come to rest first. True while there is more to do. */
+  async replayNext(finished: () => boolean): Promise<boolean> {
+    while (this.#cursor < this.o.history.length) {
+      const entry = this.o.history[this.#cursor] as Entry
+      const found = this.#process(entry)
+      if (found === 'unclaimed') {
+        if (await this.#grace(entry.record.path as string)) continue
+        throw unclaimed(entry, this.claims.values(), finished())
+      }
+      this.#cursor++
+      if (found === 'delivered') return true
+    }
+    return false
+  }
+
+  /** Starts or finishes one thing; true when the code must come to rest before the next. Live only. */
+  liveNext(starting: boolean): 'delivered' | 'progress' | 'nothing' {
+    const claim = this.#fresh.shift()
+    if (claim !== undefined) {
+      if (claim.state !== 'claimed') return 'progress'
+      const op = claim.operation
+      if (op.immediate !== undefined) {
+        claim.completion = attempt(() => op.immediate?.({ path: claim.path, now: this.time }) ?? {})
+        this.#finish(claim)
+        return 'delivered'
+      }
+      const reused = claim.history.length === 0 && claim.operation.path === undefined ? this.o.reuse?.(claim) : undefined
+      if (reused !== undefined) {
+        claim.completion = reused
+        this.#finish(claim)
+        return 'delivered'
+      }
+      if (!starting) {
+        this.#fresh.unshift(claim)
+        return this.#finishNext()
+      }
+      this.#start(claim)
+      return 'progress'
+    }
+    return this.#finishNext()
+  }
+
+  #finishNext(): 'delivered' | 'nothing' {
+    const claim = this.#completed.shift()
+    if (claim === undefined) return 'nothing'
+    if (claim.state === 'completed') this.#finish(claim)
+    return 'delivered'
+  }
+
+  get busy(): boolean {
+    return this.#fresh.length > 0 || this.#completed.length > 0
+  }
+
+  /** Paths that were asked for and never awaited. */
+  unawaited(): string[] {
+    const pending = [...this.claims.values()].filter((c) => !c.scope.dead).map((c) => c.path)
+    return [...pending, ...this.#suspects.filter((s) => !s.promise.observed).map((s) => s.path)]
+  }
+
+  complete(claim: Claim, completion: Completion): void {
+    if (claim.state === 'delivered' || claim.state === 'completed') return
+    claim.completion = completion
+    claim.state = 'completed'
+    claim.waits.clear()
+    this.#completed.push(claim)
+    this.ring()
+  }
+
+  receive(ref: RecordRef, inboxSeq: number, message: InboxMessage, labels: Labels): void {
+    this.inboxRead = Math.max(this.inboxRead, inboxSeq)
+    if (message.type === 'run.cancel') {
+      if (this.cancelled !== undefined) return
+      this.cancelled = message
+      this.#onCancel?.()
+    } else this.mailbox.put({ ref, inboxSeq, message, labels })
+    this.ring()
+  }
+
+  ring(): void {
+    this.#rung = true
+    this.#bell?.()
+  }
+
+  /** Resolves at the next claim, completion, message or loss since the last call. */
+  async nextEvent(): Promise<void> {
+    if (!this.#rung)
+      await new Promise<void>((resolve) => {
+        this.#bell = resolve
+      })
+    this.#bell = undefined
+    this.#rung = false
+  }
+
+  // ---- inside -------------------------------------------------------------------------------------------------------
+
+  #place(scope: Scope, operation: Operation): { path: string; repeat: number } {
+    if (operation.path !== undefined) return { path: operation.path, repeat: 0 }
+    const repeat = this.enter(scope, operation.name)
+    return { path: joinPath(scope.path, operation.name, repeat), repeat }
+  }
+
+  /** Takes a name in a scope; `leave` gives it back. */
+  enter(scope: Scope, name: string): number {
+    const slot = scope.names.get(name) ?? { count: 0, pending: 0 }
+    if (slot.pending > 0)
+      throw new ConvokeError('STEP_REPEATED', `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`, {
+        details: { scope: scope.path, name },
+        next: 'await the first one, or use all() with named branches or map() with a key per item',
+      })
+    slot.count++
+    slot.pending++
+    scope.names.set(name, slot)
+    return slot.count
+  }
+
+  leave(scope: Scope, name: string): void {
+    const slot = scope.names.get(name)
+    if (slot !== undefined && slot.pending > 0) slot.pending--
+  }
+
+  #orchestrate(claim: Claim): void {
+    const inner = new Scope(this, claim.path, claim.scope, { fold: claim.operation.fold === true, tracksReads: true })
+    claim.inner = inner
+    claim.state = 'started'
+    const code = async (): Promise<Completion> => (claim.operation.orchestrate as NonNullable<Operation['orchestrate']>)(inner, makeTask(this, claim))
+    void code().then(
+      (completion) => this.complete(claim, { ...(inner.reads?.length ? { reads: inner.reads } : {}), ...completion }),
+      (error: unknown) => this.complete(claim, { error: toErrorData(error) }),
+    )
+  }
+
+  #start(claim: Claim): void {
+    claim.state = 'started'
+    if (claim.operation.execute === undefined) {
+      // An orchestrating step that history had closed is delivered from there; anything else without an executor is a bug.
+      this.stop(new ConvokeError('DEFINITION_INVALID', `step ${claim.path} has nothing to execute`))
+      return
+    }
+    claim.operation.execute(makeTask(this, claim)).then(
+      (completion) => this.complete(claim, completion),
+      (error: unknown) => this.complete(claim, { error: toErrorData(error) }),
+    )
+  }
+
+  #process(entry: Entry): 'delivered' | 'consumed' | 'unclaimed' {
+    const { record } = entry
+    if (record.path === undefined) {
+      this.time = record.at
+      if (record.type !== 'inbox.received') return 'consumed'
+      const before = this.cancelled
+      this.receive(refOf(record), entry.payload['inbox'] as number, entry.payload['message'] as unknown as InboxMessage, record.labels)
+      return before === this.cancelled ? 'consumed' : 'delivered'
+    }
+    if (this.#folded(record.path)) return 'consumed'
+    const claim = this.claims.get(record.path)
+    if (claim === undefined) return 'unclaimed'
+    if (!fits(entry, claim)) throw mismatch(entry, claim)
+    if (!isTerminal(entry)) {
+      claim.history.push(entry)
+      return 'consumed'
+    }
+    const taken = entry.payload['inbox']
+    if (typeof taken === 'number') this.mailbox.takeRecorded(taken)
+    this.#deliver(claim, entry)
+    return 'delivered'
+  }
+
+  #folded(path: string): boolean {
+    if (this.#closed.size === 0) return false
+    for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1)) if (this.#closed.has(path.slice(0, cut))) return true
+    return false
+  }
+
+  /** Makes a completion the record that ends the step, and delivers it. */
+  #finish(claim: Claim): void {
+    const completion = claim.completion as Completion
+    const op = claim.operation
+    const failed = completion.error !== undefined
+    const kept = claim.inputText !== undefined && op.effect !== true && claim.inputText.length <= inputKept
+    let value: Json | undefined
+    let error: ErrorData | undefined = completion.error
+    if (!failed && completion.value !== undefined) {
+      try {
+        canonicalize(completion.value)
+        value = completion.value as Json
+      } catch (refused) {
+        error = toErrorData(refused)
+      }
+    }
+    const payload: JsonObject = {
+      op: op.kind,
+      fp: claim.fingerprint,
+      ...(op.target === undefined ? {} : { target: op.target }),
+      ...(op.version === undefined ? {} : { version: op.version }),
+      ...(claim.environment === undefined ? {} : { env: claim.environment }),
+      ...(op.declared ? { declared: true } : {}),
+      ...(op.fold ? { fold: true } : {}),
+      ...(kept ? { input: op.input as Json } : {}),
+      ...(error === undefined ? (value === undefined ? {} : { value }) : { error: errorJson(error) }),
+      ...(completion.usage === undefined ? {} : { usage: completion.usage }),
+      ...(completion.reads === undefined ? {} : { reads: completion.reads as unknown as Json }),
+      ...completion.extra,
+    }
+    const inner = claim.inner === undefined ? [] : [...claim.inner.frontier].filter(([ref]) => !claim.builtOn.includes(ref))
+    const causes = [...claim.causes, ...inner.map(([ref]) => ({ ref, kind: 'control' as const })), ...(completion.causes ?? [])]
+    const labels = completion.labelsInstead ?? joinLabels([claim.labels, ...inner.map(([, l]) => l), completion.labels ?? noLabels])
+    const entry = this.o.sequencer.enqueue(
+      {
+        type: error === undefined ? (op.record ?? 'step.completed') : 'step.failed',
+        path: claim.path,
+        ...(claim.scope.fold === undefined ? {} : { fold: claim.scope.fold }),
+        causes,
+        actor: op.actor ?? this.o.actor,
+        labels,
+        payload,
+      },
+      completion.blobs,
+    )
+    const taken = completion.extra?.['inbox']
+    if (typeof taken === 'number') this.mailbox.takeRecorded(taken)
+    this.#deliver(claim, entry)
+  }
+
+  #deliver(claim: Claim, loaded: Entry): void {
+    const replaced = this.o.supersede?.get(claim.path)
+    const entry = replaced === undefined || loaded.payload['value'] === undefined ? loaded : { ...loaded, payload: { ...loaded.payload, value: replaced(loaded.payload['value']) } }
+    const { record, payload } = entry
+    const op = claim.operation
+    const origin = { ref: refOf(record), labels: record.labels }
+    this.#remove(claim)
+    this.time = record.at
+    claim.scope.finished(origin.ref, record.labels, claim.builtOn)
+    const failed = payload['error'] as unknown as ErrorData | undefined
+    if (failed !== undefined) {
+      op.applied?.(entry)
+      claim.reject(fromErrorData(failed))
+    } else {
+      op.applied?.(entry)
+      const stored = deepFreeze(payload['value'])
+      const value = op.present === undefined ? stored : op.present(stored, entry)
+      this.#provenance.register(value, origin)
+      const undo = op.undo?.(value)
+      if (undo !== undefined) claim.scope.transaction.compensations.push({ path: claim.path, operation: undo })
+      claim.resolve(value)
+    }
+    if (!claim.promise.observed) this.#suspects.push({ path: claim.path, promise: claim.promise })
+  }
+
+  #remove(claim: Claim): void {
+    claim.state = 'delivered'
+    claim.waits.clear()
+    this.claims.delete(claim.path)
+    this.#free(claim)
+    this.#checkSettlers()
+  }
+
+  #free(claim: Claim): void {
+    if (claim.operation.path === undefined) this.leave(claim.scope, claim.key)
+  }
+
+  #checkSettlers(): void {
+    if (this.#settlers.length === 0) return
+    const pending = [...this.claims.values()].filter((c) => c.operation.effect === true && c.scope.dead)
+    this.#settlers = this.#settlers.filter(({ scope, resolve }) => {
+      const waits = pending.some((c) => within(c.scope, scope))
+      if (!waits) resolve()
+      return waits
+    })
+  }
+
+  /** Code that awaits something of its own (a native promise from a thread pool) may claim a little later. */
+  async #grace(path: string): Promise<boolean> {
+    const until = this.o.clock.monotonic() + graceMs
+    while (this.o.clock.monotonic() < until) {
+      await new Promise<void>((resolve) => setTimeout(resolve, 5))
+      if (this.claims.has(path)) return true
+      if (this.stopped !== undefined) return false
+    }
+    return false
+  }
+}
+
+function within(inner: Scope, outer: Scope): boolean {
+  for (let scope: Scope | undefined = inner; scope !== undefined; scope = scope.parent) if (scope === outer) return true
+  return false
+}
+
+function givenUp(scope: Scope): ConvokeError {
+  const reason: unknown = scope.controller.signal.reason
+  return new ConvokeError('SCOPE_CANCELLED', `scope ${scope.path === '' ? 'of the run' : scope.path} was given up${reason instanceof Error ? `: ${reason.message}` : ''}`)
+}
+
+function attempt(work: () => Completion): Completion {
+  try {
+    return work()
+  } catch (error) {
+    return { error: toErrorData(error) }
+  }
+}

@@ -1,0 +1,82 @@
+import type { ParkKind } from '../core/projections.ts'
+import type { InboxMessage } from '../ports/ledger.ts'
+import type { Waiting } from './claim.ts'
+import type { Message } from './types.ts'
+
+/** Where a message belongs: each kind of message is waited for under its own topic. */
+export function topicOf(message: InboxMessage): string {
+  const p = message.payload as { name?: unknown; id?: unknown } | null
+  const name = typeof p?.name === 'string' ? p.name : typeof p?.id === 'string' ? p.id : ''
+  return `${message.type}:${name}`
+}
+
+interface Waiter {
+  readonly topic: string
+  readonly done: (message: Message | undefined) => void
+}
+
+/**
+ * Messages that were copied into the run and nobody has taken yet, first in first out per topic. Owned by the engine;
+ * on replay it is refilled from the records, and what a finished step took is taken again.
+ */
+export class Mailbox {
+  readonly #messages = new Map<string, Message[]>()
+  readonly #waiters: Waiter[] = []
+
+  put(message: Message): void {
+    const topic = topicOf(message.message)
+    const list = this.#messages.get(topic)
+    if (list === undefined) this.#messages.set(topic, [message])
+    else list.push(message)
+    this.#match(topic)
+  }
+
+  /** Takes the message that a recorded step is known to have consumed. */
+  takeRecorded(inboxSeq: number): void {
+    for (const [topic, list] of this.#messages) {
+      const at = list.findIndex((m) => m.inboxSeq === inboxSeq)
+      if (at >= 0) {
+        list.splice(at, 1)
+        if (list.length === 0) this.#messages.delete(topic)
+        return
+      }
+    }
+  }
+
+  wait(topic: string, done: (message: Message | undefined) => void): () => void {
+    const waiter = { topic, done }
+    this.#waiters.push(waiter)
+    this.#match(topic)
+    return () => {
+      const at = this.#waiters.indexOf(waiter)
+      if (at >= 0) this.#waiters.splice(at, 1)
+    }
+  }
+
+  #match(topic: string): void {
+    const list = this.#messages.get(topic)
+    if (list === undefined) return
+    for (let i = 0; i < this.#waiters.length && list.length > 0; ) {
+      const waiter = this.#waiters[i] as Waiter
+      if (waiter.topic !== topic) {
+        i++
+        continue
+      }
+      this.#waiters.splice(i, 1)
+      waiter.done(list.shift())
+    }
+    if (list.length === 0) this.#messages.delete(topic)
+  }
+}
+
+/** The kind and time that stand for a parked run: the earliest time, and the kind most worth telling a person. */
+export function summarize(waits: Iterable<Waiting>): { readonly kind: ParkKind; readonly next: number | undefined } {
+  const order: readonly ParkKind[] = ['person', 'budget', 'limit', 'breaker', 'signal', 'child', 'timer']
+  let kind: ParkKind = 'timer'
+  let next: number | undefined
+  for (const wait of waits) {
+    if (order.indexOf(wait.kind) < order.indexOf(kind)) kind = wait.kind
+    if (wait.until !== undefined && (next === undefined || wait.until < next)) next = wait.until
+  }
+  return { kind, next }
+}

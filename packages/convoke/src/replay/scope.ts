@@ -1,0 +1,123 @@
+import type { Json } from '../core/json.ts'
+import type { Labels } from '../core/labels.ts'
+import type { RecordRef } from '../core/record.ts'
+import type { StepPromise } from './step-promise.ts'
+import type { Operation, Read } from './types.ts'
+
+/** What the engine offers to the rooms that build operations; a scope is their handle on it. */
+export interface EngineHandle {
+  readonly tenant: string
+  readonly run: string
+  claim(scope: Scope, operation: Operation): StepPromise<unknown>
+  /** Gives a scope up: pending steps are aborted, what they dispatched is still settled, and nothing is delivered. */
+  abandon(scope: Scope, reason: unknown): void
+  /** Fails the run at once: an error no code may catch. */
+  stop(error: Error): void
+  live(scope: Scope, type: string, data: Json): void
+  /** Whether recorded steps still wait to be delivered. */
+  readonly replaying: boolean
+  /** Milliseconds since the epoch as of the last delivered record: the same live and on replay. */
+  readonly time: number
+  readonly seed: string
+}
+
+export interface BoardCell {
+  readonly value: Json | undefined
+  readonly version: number
+  readonly ref: RecordRef
+}
+
+/**
+ * A region of a run. Owns: the names used in it, what it has finished that nothing else builds on yet (`frontier`), its
+ * board writes and its compensations, both not visible outside until the scope commits.
+ */
+export class Scope {
+  readonly path: string
+  readonly parent: Scope | undefined
+  readonly engine: EngineHandle
+  /** Nearest enclosing foldable path, this scope's own included. */
+  readonly fold: string | undefined
+  readonly controller: AbortController = new AbortController()
+  readonly names: Map<string, { count: number; pending: number }> = new Map()
+  readonly frontier: Map<RecordRef, Labels> = new Map()
+  readonly children: Set<Scope> = new Set()
+  compensations: { readonly path: string; readonly operation: Operation }[] = []
+  board: Map<string, BoardCell> | undefined
+  reads: Read[] | undefined
+  dead = false
+  readonly #began: readonly RecordRef[]
+  #randoms = 0
+
+  constructor(engine: EngineHandle, path: string, parent: Scope | undefined, options: { readonly fold?: boolean; readonly transaction?: boolean; readonly tracksReads?: boolean } = {}) {
+    this.engine = engine
+    this.path = path
+    this.parent = parent
+    this.fold = options.fold ? path : parent?.fold
+    if (parent === undefined || options.transaction) this.board = new Map()
+    if (options.tracksReads) this.reads = []
+    this.#began = parent === undefined ? [] : [...parent.frontier.keys()]
+    if (parent !== undefined) {
+      parent.children.add(this)
+      for (const [ref, labels] of parent.frontier) this.frontier.set(ref, labels)
+      if (parent.dead) this.kill(parent.controller.signal.reason)
+    }
+  }
+
+  /** The nearest scope whose writes commit or roll back together. */
+  get transaction(): Scope {
+    let scope: Scope = this
+    while (scope.board === undefined) scope = scope.parent as Scope
+    return scope
+  }
+
+  cell(key: string): BoardCell | undefined {
+    for (let scope: Scope | undefined = this; scope !== undefined; scope = scope.parent) {
+      const cell = scope.board?.get(key)
+      if (cell !== undefined) return cell
+    }
+    return undefined
+  }
+
+  /** Notes what was read for every enclosing scope that tracks it. */
+  noteRead(read: Read): void {
+    for (let scope: Scope | undefined = this; scope !== undefined; scope = scope.parent)
+      if (scope.reads !== undefined && !scope.reads.some((r) => r.kind === read.kind && r.key === read.key && r.at === read.at)) scope.reads.push(read)
+  }
+
+  /** A finished step stands in front of what it built on. */
+  finished(ref: RecordRef, labels: Labels, builtOn: Iterable<RecordRef>): void {
+    for (const old of builtOn) this.frontier.delete(old)
+    this.frontier.set(ref, labels)
+  }
+
+  /** Hands what this scope did to its parent: its ends become the parent's. */
+  join(): void {
+    const parent = this.parent
+    if (parent === undefined) return
+    parent.children.delete(this)
+    for (const ref of this.#began) if (!this.frontier.has(ref)) parent.frontier.delete(ref)
+    for (const [ref, labels] of this.frontier) parent.frontier.set(ref, labels)
+  }
+
+  /** Makes board writes and compensations of a transaction part of the enclosing one. */
+  commit(): void {
+    const outer = this.parent?.transaction
+    if (outer === undefined || this.board === undefined) return
+    for (const [key, cell] of this.board) outer.board?.set(key, cell)
+    outer.compensations.push(...this.compensations)
+    this.board = new Map()
+    this.compensations = []
+  }
+
+  kill(reason: unknown): void {
+    if (this.dead) return
+    this.dead = true
+    this.controller.abort(reason)
+    for (const child of this.children) child.kill(reason)
+  }
+
+  /** Counts draws of this scope, so that parallel branches draw independently of each other's timing. */
+  nextDraw(): number {
+    return ++this.#randoms
+  }
+}

@@ -1,0 +1,139 @@
+import { decode } from '../core/canonical.ts'
+import { ConvokeError } from '../core/errors.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { seal, type Blob, type Draft, type Head, type LedgerRecord } from '../core/record.ts'
+import type { AppendOptions, Claim, Guard, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
+import type { Probe } from '../ports/probe.ts'
+import type { Clock, Ids } from '../ports/runtime.ts'
+import type { Entry } from './types.ts'
+
+export interface SequencerOptions {
+  readonly ledger: Ledger
+  readonly ref: StreamRef
+  readonly claim: Claim
+  readonly lease: Lease
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly redact: (value: Json) => Json
+  readonly probe?: Probe | undefined
+}
+
+/**
+ * The one writer of a driven run's stream. Owns the head: position and previous hash are given when work is enqueued,
+ * so order in the ledger is order of enqueueing.
+ *
+ * Invariants:
+ * 1. Records leave in the order they were enqueued; a batch is sent only while no earlier one was refused.
+ * 2. The first refusal ends this incarnation: everything enqueued after it is discarded, every wait rejects.
+ * 3. Nothing is sent before somebody waits for it or the run comes to rest, so a completion and the next intent share
+ *    one append.
+ */
+export class Sequencer {
+  readonly #o: SequencerOptions
+  #head: Head
+  #records: LedgerRecord[] = []
+  #blobs: Blob[] = []
+  #tail: Promise<void> = Promise.resolve()
+  #lost: ConvokeError | undefined
+
+  constructor(options: SequencerOptions) {
+    this.#o = options
+    this.#head = options.claim
+  }
+
+  get head(): Head {
+    return this.#head
+  }
+
+  get lost(): ConvokeError | undefined {
+    return this.#lost
+  }
+
+  get dirty(): boolean {
+    return this.#records.length > 0
+  }
+
+  /** Gives the record its place. Durable only when a later `durable()` resolves. */
+  enqueue(draft: Draft, blobs: readonly Blob[] = []): Entry {
+    if (this.#lost !== undefined) throw this.#lost
+    const sealed = this.#seal(draft, blobs)
+    this.#head = sealed.record
+    this.#records.push(sealed.record)
+    this.#blobs.push(...blobs)
+    if (sealed.spilled !== undefined) this.#blobs.push(sealed.spilled)
+    return { record: sealed.record, payload: (sealed.spilled === undefined ? sealed.record.payload : decode(sealed.body)) as JsonObject }
+  }
+
+  /** Sends what is enqueued and resolves when all of it is on disk. */
+  durable(): Promise<void> {
+    this.#send({})
+    return this.#tail
+  }
+
+  /** Appends the last records of this incarnation together with posts and other streams' records. */
+  async finish(draft: Draft, options: AppendOptions & { readonly others?: Parameters<Ledger['append']>[0] } = {}): Promise<Entry> {
+    const entry = this.enqueue(draft, options.blobs)
+    this.#send(options)
+    await this.#tail
+    return entry
+  }
+
+  /**
+   * Appends one record under conditions. When a guard refuses, nothing has happened and the run goes on.
+   * @throws what the guards throw
+   */
+  async guarded(draft: Draft, guards: readonly Guard[]): Promise<Entry> {
+    await this.durable()
+    const before = this.#head
+    const { record } = this.#seal(draft, [])
+    try {
+      await this.#o.ledger.append([{ ref: this.#o.ref, epoch: this.#o.claim.epoch, records: [record] }], { guards })
+    } catch (error) {
+      const refused = error as ConvokeError
+      if (!['INBOX_ADVANCED', 'UNIQUE_TAKEN', 'COUNTER_EXCEEDED'].includes(refused.code)) this.#lost ??= refused
+      throw error
+    }
+    if (this.#head !== before) throw new Error('a record was enqueued during a guarded append')
+    this.#head = record
+    return { record, payload: record.payload as JsonObject }
+  }
+
+  #seal(draft: Draft, blobs: readonly Blob[]): ReturnType<typeof seal> {
+    const o = this.#o
+    const named = blobs.length === 0 ? draft : { ...draft, blobs: [...new Set([...(draft.blobs ?? []), ...blobs.map((b) => b.hash)])] }
+    return seal(
+      { ...named, payload: o.redact(draft.payload) },
+      { tenant: o.ref.tenant, stream: o.ref.stream, epoch: o.claim.epoch, head: this.#head, at: Math.floor(o.clock.now()), salt: o.ids.salt() },
+    )
+  }
+
+  #send(options: AppendOptions & { readonly others?: Parameters<Ledger['append']>[0] }): void {
+    if (this.#records.length === 0) return
+    const records = this.#records
+    const blobs = this.#blobs
+    this.#records = []
+    this.#blobs = []
+    const { ledger, ref, claim, lease, probe } = this.#o
+    const type = (records[0] as LedgerRecord).type
+    probe?.(`append.before:${type}`)
+    const before = this.#tail
+    const sent =
+      this.#lost !== undefined
+        ? Promise.reject(this.#lost)
+        : lease.remaining() <= 0
+          ? Promise.reject(new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before it could write`))
+          : ledger.append([{ ref, epoch: claim.epoch, records }, ...(options.others ?? [])], {
+              ...(blobs.length === 0 ? {} : { blobs }),
+              ...(options.guards === undefined ? {} : { guards: options.guards }),
+              ...(options.posts === undefined ? {} : { posts: options.posts }),
+            })
+    this.#tail = Promise.all([before, sent]).then(
+      () => probe?.(`append.after:${type}`),
+      (error: unknown) => {
+        this.#lost ??= error as ConvokeError
+        throw this.#lost
+      },
+    )
+    this.#tail.catch(() => undefined)
+  }
+}

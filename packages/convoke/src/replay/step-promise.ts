@@ -1,0 +1,24 @@
+/**
+ * The promise a step returns. It remembers whether anybody ever looked at it, so that a step nobody awaits is an error
+ * (R11) and a rejection nobody handles yet does not end the process.
+ */
+export class StepPromise<T> extends Promise<T> {
+  observed = false
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise
+  }
+
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.observed = true
+    return super.then(onFulfilled, onRejected)
+  }
+
+  /** Handles a rejection without counting as observed. */
+  static quiet(promise: StepPromise<unknown>): void {
+    Promise.prototype.then.call(promise, undefined, () => undefined)
+  }
+}

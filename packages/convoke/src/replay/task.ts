@@ -1,0 +1,99 @@
+import { ConvokeError } from '../core/errors.ts'
+import type { JsonObject } from '../core/json.ts'
+import { joinLabels } from '../core/labels.ts'
+import type { Actor } from '../core/record.ts'
+import type { Clock } from '../ports/runtime.ts'
+import type { Claim, Waiting } from './claim.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { Sequencer } from './sequencer.ts'
+import type { AppendMore, Entry, Message, Task } from './types.ts'
+
+export interface TaskHost {
+  readonly tenant: string
+  readonly run: string
+  readonly sequencer: Sequencer
+  readonly mailbox: Mailbox
+  /** Aborts when this incarnation stops driving the run. */
+  readonly ended: AbortController
+  readonly o: { readonly clock: Clock; readonly actor: Actor }
+  ring(): void
+}
+
+/** What an executor works with. Waits are noted at the claim, so that the engine knows when the run can park. */
+export function makeTask(host: TaskHost, claim: Claim): Task {
+  const signal = AbortSignal.any([claim.scope.controller.signal, host.ended.signal])
+  const { clock } = host.o
+
+  function append(type: string, payload: JsonObject, more: AppendMore = {}): Entry {
+    if (claim.state === 'delivered') throw new ConvokeError('SCOPE_CANCELLED', `step ${claim.path} has already ended`)
+    const entry = host.sequencer.enqueue(
+      {
+        type,
+        path: claim.path,
+        ...(claim.scope.fold === undefined ? {} : { fold: claim.scope.fold }),
+        causes: [...claim.causes, ...(more.causes ?? [])],
+        actor: more.actor ?? claim.operation.actor ?? host.o.actor,
+        labels: more.labels === undefined ? claim.labels : joinLabels([claim.labels, more.labels]),
+        ...(more.critical === undefined ? {} : { critical: more.critical }),
+        payload: { fingerprint: claim.fingerprint, ...payload },
+      },
+      more.blobs,
+    )
+    claim.history.push(entry)
+    return entry
+  }
+
+  function wait<T>(waiting: Waiting, arm: (done: (value: T) => void) => () => void, late: T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason as Error)
+        return
+      }
+      const alarm = new AbortController()
+      let off: () => void = () => undefined
+      const end = (): void => {
+        claim.waits.delete(waiting)
+        alarm.abort()
+        off()
+        signal.removeEventListener('abort', aborted)
+        host.ring()
+      }
+      const aborted = (): void => {
+        end()
+        reject(signal.reason as Error)
+      }
+      claim.waits.add(waiting)
+      signal.addEventListener('abort', aborted)
+      let over = false
+      off = arm((value) => {
+        over = true
+        queueMicrotask(end)
+        resolve(value)
+      })
+      if (!over && waiting.until !== undefined) void alarmAt(waiting.until, alarm.signal).then(() => (end(), resolve(late)), () => undefined)
+      host.ring()
+    })
+  }
+
+  /** Wall clocks jump: sleep in pieces and look again. */
+  async function alarmAt(until: number, stop: AbortSignal): Promise<void> {
+    for (let left = until - clock.now(); left > 0; left = until - clock.now()) await clock.sleep(Math.min(left, 60_000), stop)
+  }
+
+  return {
+    tenant: host.tenant,
+    run: host.run,
+    path: claim.path,
+    fingerprint: claim.fingerprint,
+    history: claim.history,
+    signal,
+    causes: claim.causes,
+    labels: claim.labels,
+    scope: claim.scope,
+    append,
+    durable: () => host.sequencer.durable(),
+    message: (topic, w) => wait<Message | undefined>({ kind: w.kind, until: w.until }, (done) => host.mailbox.wait(topic, done), undefined),
+    until: (time) => wait<void>({ kind: 'timer', until: time }, () => () => undefined, undefined),
+    now: () => clock.now(),
+  }
+}
