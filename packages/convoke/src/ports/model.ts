@@ -1,10 +1,20 @@
 import type { Json, JsonObject } from '../core/json.ts'
 
+/**
+ * One part of a message. `providerData` is what the provider wants back unchanged in the next request (signatures of
+ * reasoning, item ids), keyed by provider.
+ */
 export type Part =
-  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'text'; readonly text: string; readonly providerData?: JsonObject }
   | { readonly type: 'reasoning'; readonly text: string; readonly providerData?: JsonObject }
   /** `data` is base64; `blob` the content hash where the bytes stand in the ledger instead. */
-  | { readonly type: 'file'; readonly mediaType: string; readonly data?: string; readonly blob?: string }
+  | {
+      readonly type: 'file'
+      readonly mediaType: string
+      readonly data?: string
+      readonly blob?: string
+      readonly providerData?: JsonObject
+    }
   | {
       readonly type: 'tool-call'
       readonly id: string
@@ -40,10 +50,14 @@ export interface ModelRequest {
   readonly outputSchema?: JsonObject
   readonly maxOutputTokens?: number
   readonly temperature?: number
+  /** What only some providers know: `topP`, `topK`, `seed`, `stopSequences`, `reasoning`, `providerOptions`, … */
   readonly settings?: JsonObject
 }
 
-/** Tokens by class. Classes that a provider does not report are absent. */
+/**
+ * Tokens by class. Classes that a provider does not report are absent. `input` is the whole prompt, `cacheRead` and
+ * `cacheWrite` are parts of it; `output` is all that was generated, `reasoning` is a part of it.
+ */
 export interface Tokens {
   readonly input?: number
   readonly output?: number

@@ -19,7 +19,8 @@ export interface Ids {
 /** What is not worth a record, such as model tokens as they come. Best effort; lost with the process. */
 export interface Live {
   publish(event: LiveEvent): void
-  subscribe(run: string, listener: (event: LiveEvent) => void): () => void
+  /** Run ids are unique within a tenant only, so both name the run. Returns what ends the subscription. */
+  subscribe(run: { readonly tenant: string; readonly run: string }, listener: (event: LiveEvent) => void): () => void
 }
 export interface LiveEvent {
   readonly tenant: string
