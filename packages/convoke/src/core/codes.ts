@@ -65,6 +65,7 @@ export const codes = {
   STEP_TIMEOUT: { handling: 'limit', says: 'a step took longer than it may' },
   SCOPE_CANCELLED: { handling: 'failed', says: 'the scope of a step was given up' },
   ATTEMPTS_EXHAUSTED: { handling: 'failed', says: 'every alternative of an attempt was rejected' },
+  COMPENSATION_FAILED: { handling: 'stopped', says: 'an effect could not be taken back' },
   VERIFICATION_FAILED: { handling: 'failed', says: 'a verifier rejected an outcome' },
   PLAN_INVALID: { handling: 'failed', says: 'a plan is not an acyclic graph of tasks for known roles' },
   DEADLINE_PASSED: { handling: 'limit', says: 'a deadline passed' },

@@ -7,11 +7,19 @@ const choices = 'run the build that began it, fork it from before this place, or
 /** The code at rest does not ask for the step that its record says came next. */
 export function unclaimed(entry: Entry, claims: Iterable<Claim>, finished: boolean): ConvokeError {
   const asked = [...claims].filter((c) => !c.scope.dead).map((c) => c.path)
-  const now = finished ? 'the workflow has ended' : asked.length === 0 ? 'the workflow asks for nothing' : `the workflow asks for ${asked.slice(0, 5).join(', ')}`
-  return new ConvokeError('REPLAY_DIVERGED', `record ${entry.record.seq} is step ${entry.record.path ?? ''}, but ${now}`, {
-    details: { seq: entry.record.seq, recorded: entry.record.path ?? '', asked: asked.slice(0, 20), ended: finished },
-    next: choices,
-  })
+  const now = finished
+    ? 'the workflow has ended'
+    : asked.length === 0
+      ? 'the workflow asks for nothing'
+      : `the workflow asks for ${asked.slice(0, 5).join(', ')}`
+  return new ConvokeError(
+    'REPLAY_DIVERGED',
+    `record ${entry.record.seq} is step ${entry.record.path ?? ''}, but ${now}`,
+    {
+      details: { seq: entry.record.seq, recorded: entry.record.path ?? '', asked: asked.slice(0, 20), ended: finished },
+      next: choices,
+    },
+  )
 }
 
 /** The step asks for something else than its record says it did. */
@@ -21,18 +29,26 @@ export function mismatch(entry: Entry, claim: Claim): ConvokeError {
   const is = claim.inputText === undefined ? '(none)' : claim.inputText
   const op = entry.payload['op']
   const kinds = typeof op === 'string' && op !== claim.operation.kind ? `${op} became ${claim.operation.kind}; ` : ''
-  return new ConvokeError('REPLAY_DIVERGED', `step ${claim.path} was recorded with other arguments: ${kinds}recorded ${clip(was)}, now ${clip(is)}`, {
-    details: { seq: entry.record.seq, path: claim.path, recorded: clip(was), now: clip(is) },
-    next: choices,
-  })
+  return new ConvokeError(
+    'REPLAY_DIVERGED',
+    `step ${claim.path} was recorded with other arguments: ${kinds}recorded ${clip(was)}, now ${clip(is)}`,
+    {
+      details: { seq: entry.record.seq, path: claim.path, recorded: clip(was), now: clip(is) },
+      next: choices,
+    },
+  )
 }
 
 export function changed(cause: ConvokeError, from: string, to: string): ConvokeError {
-  return new ConvokeError('WORKFLOW_CHANGED', `the workflow's code changed (${from} to ${to}) and no longer fits the run: ${cause.message}`, {
-    details: { from, to, ...(cause.details ?? {}) },
-    next: choices,
-    cause,
-  })
+  return new ConvokeError(
+    'WORKFLOW_CHANGED',
+    `the workflow's code changed (${from} to ${to}) and no longer fits the run: ${cause.message}`,
+    {
+      details: { from, to, ...(cause.details ?? {}) },
+      next: choices,
+      cause,
+    },
+  )
 }
 
 export function fits(entry: Entry, claim: Claim): boolean {

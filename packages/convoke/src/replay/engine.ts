@@ -12,6 +12,7 @@ import { fits, mismatch, unclaimed } from './divergence.ts'
 import { Mailbox } from './mailbox.ts'
 import { Provenance, whyOf, type Origin } from './provenance.ts'
 import { Scope, type EngineHandle } from './scope.ts'
+import type { Superseded } from './history.ts'
 import type { Sequencer } from './sequencer.ts'
 import { StepPromise } from './step-promise.ts'
 import { makeTask, type TaskHost } from './task.ts'
@@ -31,7 +32,7 @@ export interface EngineOptions {
   /** A finished step of an ancestor that may stand for this one (R9); undefined to execute. */
   readonly reuse?: ((claim: Claim) => Completion | undefined) | undefined
   /** Results that a fork's maker replaced, by path. */
-  readonly supersede?: ReadonlyMap<string, (value: Json) => Json> | undefined
+  readonly supersede?: ReadonlyMap<string, Superseded> | undefined
 }
 
 const inputKept = 2048
@@ -80,7 +81,8 @@ export class Engine implements EngineHandle, TaskHost {
     this.time = options.history[0]?.record.at ?? 0
     this.root = new Scope(this, '', undefined)
     this.undoScope = new Scope(this, '', undefined)
-    for (const entry of options.history) if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
+    for (const entry of options.history)
+      if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
   }
 
   get tenant(): string {
@@ -122,8 +124,11 @@ export class Engine implements EngineHandle, TaskHost {
       scope,
       operation,
       inputText,
-      fingerprint: this.o.keyed(`${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`).slice(0, 32),
-      environment: operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
+      fingerprint: this.o
+        .keyed(`${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`)
+        .slice(0, 32),
+      environment:
+        operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
       causes,
       labels,
       builtOn: [...scope.frontier.keys()],
@@ -154,7 +159,8 @@ export class Engine implements EngineHandle, TaskHost {
       claim.reject(givenUp(claim.scope))
       claim.promise.observed = true
       if (claim.operation.effect !== true) this.#remove(claim)
-      else if (claim.state === 'claimed' && !this.replaying && claim.history.length === 0) this.complete(claim, { error: givenUp(claim.scope).toJSON() })
+      else if (claim.state === 'claimed' && !this.replaying && claim.history.length === 0)
+        this.complete(claim, { error: givenUp(claim.scope).toJSON() })
     }
     this.ring()
   }
@@ -167,6 +173,26 @@ export class Engine implements EngineHandle, TaskHost {
     })
   }
 
+  async rollback(scope: Scope): Promise<void> {
+    const failed: string[] = []
+    for (const { path, operation } of scope.compensations.splice(0).reverse()) {
+      try {
+        await this.claim(this.undoScope, { ...operation, path: `${path}~undo` })
+      } catch (error) {
+        failed.push(`${path}: ${toErrorData(error).message}`)
+      }
+    }
+    if (failed.length > 0)
+      throw new ConvokeError(
+        'COMPENSATION_FAILED',
+        `${failed.length} of the scope's effects could not be taken back: ${failed.join('; ')}`,
+        {
+          details: { failed },
+          next: 'take them back by hand, then note it with convoke why',
+        },
+      )
+  }
+
   stop(error: Error): void {
     this.stopped ??= error
     this.ring()
@@ -174,6 +200,10 @@ export class Engine implements EngineHandle, TaskHost {
 
   live(scope: Scope, type: string, data: Json): void {
     if (!this.replaying) this.o.live?.publish({ tenant: this.tenant, run: this.run, path: scope.path, type, data })
+  }
+
+  settledStep(value: unknown): StepPromise<unknown> {
+    return new StepPromise((resolve) => resolve(value))
   }
 
   onCancel(listener: () => void): void {
@@ -209,7 +239,8 @@ export class Engine implements EngineHandle, TaskHost {
         this.#finish(claim)
         return 'delivered'
       }
-      const reused = claim.history.length === 0 && claim.operation.path === undefined ? this.o.reuse?.(claim) : undefined
+      const reused =
+        claim.history.length === 0 && claim.operation.path === undefined ? this.o.reuse?.(claim) : undefined
       if (reused !== undefined) {
         claim.completion = reused
         this.#finish(claim)
@@ -244,6 +275,9 @@ export class Engine implements EngineHandle, TaskHost {
 
   complete(claim: Claim, completion: Completion): void {
     if (claim.state === 'delivered' || claim.state === 'completed') return
+    // Once this incarnation is ending, only what acted outside may still be written down.
+    if (this.ended.signal.aborted && (claim.operation.effect !== true || completion.error?.code === 'INTERRUPTED'))
+      return
     claim.completion = completion
     claim.state = 'completed'
     claim.waits.clear()
@@ -288,10 +322,14 @@ export class Engine implements EngineHandle, TaskHost {
   enter(scope: Scope, name: string): number {
     const slot = scope.names.get(name) ?? { count: 0, pending: 0 }
     if (slot.pending > 0)
-      throw new ConvokeError('STEP_REPEATED', `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`, {
-        details: { scope: scope.path, name },
-        next: 'await the first one, or use all() with named branches or map() with a key per item',
-      })
+      throw new ConvokeError(
+        'STEP_REPEATED',
+        `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`,
+        {
+          details: { scope: scope.path, name },
+          next: 'await the first one, or use all() with named branches or map() with a key per item',
+        },
+      )
     slot.count++
     slot.pending++
     scope.names.set(name, slot)
@@ -307,7 +345,8 @@ export class Engine implements EngineHandle, TaskHost {
     const inner = new Scope(this, claim.path, claim.scope, { fold: claim.operation.fold === true, tracksReads: true })
     claim.inner = inner
     claim.state = 'started'
-    const code = async (): Promise<Completion> => (claim.operation.orchestrate as NonNullable<Operation['orchestrate']>)(inner, makeTask(this, claim))
+    const code = async (): Promise<Completion> =>
+      (claim.operation.orchestrate as NonNullable<Operation['orchestrate']>)(inner, makeTask(this, claim))
     void code().then(
       (completion) => this.complete(claim, { ...(inner.reads?.length ? { reads: inner.reads } : {}), ...completion }),
       (error: unknown) => this.complete(claim, { error: toErrorData(error) }),
@@ -316,6 +355,10 @@ export class Engine implements EngineHandle, TaskHost {
 
   #start(claim: Claim): void {
     claim.state = 'started'
+    if (claim.scope.dead && claim.history.length === 0) {
+      this.complete(claim, { error: givenUp(claim.scope).toJSON() })
+      return
+    }
     if (claim.operation.execute === undefined) {
       // An orchestrating step that history had closed is delivered from there; anything else without an executor is a bug.
       this.stop(new ConvokeError('DEFINITION_INVALID', `step ${claim.path} has nothing to execute`))
@@ -333,7 +376,8 @@ export class Engine implements EngineHandle, TaskHost {
       this.time = record.at
       if (record.type !== 'inbox.received') return 'consumed'
       const before = this.cancelled
-      this.receive(refOf(record), entry.payload['inbox'] as number, entry.payload['message'] as unknown as InboxMessage, record.labels)
+      const seq = record.stream === `run/${this.run}` ? (entry.payload['inbox'] as number) : 0
+      this.receive(refOf(record), seq, entry.payload['message'] as unknown as InboxMessage, record.labels)
       return before === this.cancelled ? 'consumed' : 'delivered'
     }
     if (this.#folded(record.path)) return 'consumed'
@@ -352,7 +396,8 @@ export class Engine implements EngineHandle, TaskHost {
 
   #folded(path: string): boolean {
     if (this.#closed.size === 0) return false
-    for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1)) if (this.#closed.has(path.slice(0, cut))) return true
+    for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1))
+      if (this.#closed.has(path.slice(0, cut))) return true
     return false
   }
 
@@ -386,9 +431,15 @@ export class Engine implements EngineHandle, TaskHost {
       ...(completion.reads === undefined ? {} : { reads: completion.reads as unknown as Json }),
       ...completion.extra,
     }
-    const inner = claim.inner === undefined ? [] : [...claim.inner.frontier].filter(([ref]) => !claim.builtOn.includes(ref))
-    const causes = [...claim.causes, ...inner.map(([ref]) => ({ ref, kind: 'control' as const })), ...(completion.causes ?? [])]
-    const labels = completion.labelsInstead ?? joinLabels([claim.labels, ...inner.map(([, l]) => l), completion.labels ?? noLabels])
+    const inner =
+      claim.inner === undefined ? [] : [...claim.inner.frontier].filter(([ref]) => !claim.builtOn.includes(ref))
+    const causes = [
+      ...claim.causes,
+      ...inner.map(([ref]) => ({ ref, kind: 'control' as const })),
+      ...(completion.causes ?? []),
+    ]
+    const labels =
+      completion.labelsInstead ?? joinLabels([claim.labels, ...inner.map(([, l]) => l), completion.labels ?? noLabels])
     const entry = this.o.sequencer.enqueue(
       {
         type: error === undefined ? (op.record ?? 'step.completed') : 'step.failed',
@@ -408,13 +459,17 @@ export class Engine implements EngineHandle, TaskHost {
 
   #deliver(claim: Claim, loaded: Entry): void {
     const replaced = this.o.supersede?.get(claim.path)
-    const entry = replaced === undefined || loaded.payload['value'] === undefined ? loaded : { ...loaded, payload: { ...loaded.payload, value: replaced(loaded.payload['value']) } }
+    const entry =
+      replaced === undefined || loaded.payload['error'] !== undefined
+        ? loaded
+        : { ...loaded, payload: { ...loaded.payload, value: replaced.value } }
     const { record, payload } = entry
     const op = claim.operation
-    const origin = { ref: refOf(record), labels: record.labels }
+    const source = replaced === undefined ? record : replaced.entry.record
+    const origin = { ref: refOf(source), labels: source.labels }
     this.#remove(claim)
     this.time = record.at
-    claim.scope.finished(origin.ref, record.labels, claim.builtOn)
+    claim.scope.finished(origin.ref, origin.labels, claim.builtOn)
     const failed = payload['error'] as unknown as ErrorData | undefined
     if (failed !== undefined) {
       op.applied?.(entry)
@@ -423,7 +478,8 @@ export class Engine implements EngineHandle, TaskHost {
       op.applied?.(entry)
       const stored = deepFreeze(payload['value'])
       const value = op.present === undefined ? stored : op.present(stored, entry)
-      this.#provenance.register(value, origin)
+      this.#provenance.register(stored, origin)
+      if (value !== stored) this.#provenance.register(value, origin)
       const undo = op.undo?.(value)
       if (undo !== undefined) claim.scope.transaction.compensations.push({ path: claim.path, operation: undo })
       claim.resolve(value)
@@ -472,7 +528,10 @@ function within(inner: Scope, outer: Scope): boolean {
 
 function givenUp(scope: Scope): ConvokeError {
   const reason: unknown = scope.controller.signal.reason
-  return new ConvokeError('SCOPE_CANCELLED', `scope ${scope.path === '' ? 'of the run' : scope.path} was given up${reason instanceof Error ? `: ${reason.message}` : ''}`)
+  return new ConvokeError(
+    'SCOPE_CANCELLED',
+    `scope ${scope.path === '' ? 'of the run' : scope.path} was given up${reason instanceof Error ? `: ${reason.message}` : ''}`,
+  )
 }
 
 function attempt(work: () => Completion): Completion {

@@ -56,7 +56,7 @@ export class Mailbox {
   #match(topic: string): void {
     const list = this.#messages.get(topic)
     if (list === undefined) return
-    for (let i = 0; i < this.#waiters.length && list.length > 0; ) {
+    for (let i = 0; i < this.#waiters.length && list.length > 0;) {
       const waiter = this.#waiters[i] as Waiter
       if (waiter.topic !== topic) {
         i++

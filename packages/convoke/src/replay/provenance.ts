@@ -48,7 +48,12 @@ export interface Why {
 }
 
 /** Causes of an operation: what its arguments contain, what was declared, then what its scope had finished. */
-export function whyOf(input: Map<RecordRef, Origin>, declared: Map<RecordRef, Origin>, control: ReadonlyMap<RecordRef, Labels>, more: readonly Cause[]): Why {
+export function whyOf(
+  input: Map<RecordRef, Origin>,
+  declared: Map<RecordRef, Origin>,
+  control: ReadonlyMap<RecordRef, Labels>,
+  more: readonly Cause[],
+): Why {
   const causes: Cause[] = []
   const labels: Labels[] = []
   for (const origin of input.values()) {

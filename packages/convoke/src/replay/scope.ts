@@ -11,9 +11,18 @@ export interface EngineHandle {
   claim(scope: Scope, operation: Operation): StepPromise<unknown>
   /** Gives a scope up: pending steps are aborted, what they dispatched is still settled, and nothing is delivered. */
   abandon(scope: Scope, reason: unknown): void
+  /** Resolves when nothing that may have acted outside is pending in a given-up scope. */
+  settled(scope: Scope): Promise<void>
+  /** Runs a scope's compensations, last first. @throws COMPENSATION_FAILED */
+  rollback(scope: Scope): Promise<void>
+  /** Takes a name in a scope. @throws STEP_REPEATED while its predecessor is unfinished */
+  enter(scope: Scope, name: string): number
+  leave(scope: Scope, name: string): void
   /** Fails the run at once: an error no code may catch. */
   stop(error: Error): void
   live(scope: Scope, type: string, data: Json): void
+  /** A step that is done without a record. */
+  settledStep(value: unknown): StepPromise<unknown>
   /** Whether recorded steps still wait to be delivered. */
   readonly replaying: boolean
   /** Milliseconds since the epoch as of the last delivered record: the same live and on replay. */
@@ -48,7 +57,12 @@ export class Scope {
   readonly #began: readonly RecordRef[]
   #randoms = 0
 
-  constructor(engine: EngineHandle, path: string, parent: Scope | undefined, options: { readonly fold?: boolean; readonly transaction?: boolean; readonly tracksReads?: boolean } = {}) {
+  constructor(
+    engine: EngineHandle,
+    path: string,
+    parent: Scope | undefined,
+    options: { readonly fold?: boolean; readonly transaction?: boolean; readonly tracksReads?: boolean } = {},
+  ) {
     this.engine = engine
     this.path = path
     this.parent = parent
@@ -81,7 +95,11 @@ export class Scope {
   /** Notes what was read for every enclosing scope that tracks it. */
   noteRead(read: Read): void {
     for (let scope: Scope | undefined = this; scope !== undefined; scope = scope.parent)
-      if (scope.reads !== undefined && !scope.reads.some((r) => r.kind === read.kind && r.key === read.key && r.at === read.at)) scope.reads.push(read)
+      if (
+        scope.reads !== undefined &&
+        !scope.reads.some((r) => r.kind === read.kind && r.key === read.key && r.at === read.at)
+      )
+        scope.reads.push(read)
   }
 
   /** A finished step stands in front of what it built on. */

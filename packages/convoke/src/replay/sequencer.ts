@@ -61,7 +61,10 @@ export class Sequencer {
     this.#records.push(sealed.record)
     this.#blobs.push(...blobs)
     if (sealed.spilled !== undefined) this.#blobs.push(sealed.spilled)
-    return { record: sealed.record, payload: (sealed.spilled === undefined ? sealed.record.payload : decode(sealed.body)) as JsonObject }
+    return {
+      record: sealed.record,
+      payload: (sealed.spilled === undefined ? sealed.record.payload : decode(sealed.body)) as JsonObject,
+    }
   }
 
   /** Sends what is enqueued and resolves when all of it is on disk. */
@@ -71,7 +74,10 @@ export class Sequencer {
   }
 
   /** Appends the last records of this incarnation together with posts and other streams' records. */
-  async finish(draft: Draft, options: AppendOptions & { readonly others?: Parameters<Ledger['append']>[0] } = {}): Promise<Entry> {
+  async finish(
+    draft: Draft,
+    options: AppendOptions & { readonly others?: Parameters<Ledger['append']>[0] } = {},
+  ): Promise<Entry> {
     const entry = this.enqueue(draft, options.blobs)
     this.#send(options)
     await this.#tail
@@ -100,10 +106,20 @@ export class Sequencer {
 
   #seal(draft: Draft, blobs: readonly Blob[]): ReturnType<typeof seal> {
     const o = this.#o
-    const named = blobs.length === 0 ? draft : { ...draft, blobs: [...new Set([...(draft.blobs ?? []), ...blobs.map((b) => b.hash)])] }
+    const named =
+      blobs.length === 0
+        ? draft
+        : { ...draft, blobs: [...new Set([...(draft.blobs ?? []), ...blobs.map((b) => b.hash)])] }
     return seal(
       { ...named, payload: o.redact(draft.payload) },
-      { tenant: o.ref.tenant, stream: o.ref.stream, epoch: o.claim.epoch, head: this.#head, at: Math.floor(o.clock.now()), salt: o.ids.salt() },
+      {
+        tenant: o.ref.tenant,
+        stream: o.ref.stream,
+        epoch: o.claim.epoch,
+        head: this.#head,
+        at: Math.floor(o.clock.now()),
+        salt: o.ids.salt(),
+      },
     )
   }
 
@@ -121,7 +137,9 @@ export class Sequencer {
       this.#lost !== undefined
         ? Promise.reject(this.#lost)
         : lease.remaining() <= 0
-          ? Promise.reject(new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before it could write`))
+          ? Promise.reject(
+              new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before it could write`),
+            )
           : ledger.append([{ ref, epoch: claim.epoch, records }, ...(options.others ?? [])], {
               ...(blobs.length === 0 ? {} : { blobs }),
               ...(options.guards === undefined ? {} : { guards: options.guards }),

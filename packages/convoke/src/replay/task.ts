@@ -21,7 +21,9 @@ export interface TaskHost {
 
 /** What an executor works with. Waits are noted at the claim, so that the engine knows when the run can park. */
 export function makeTask(host: TaskHost, claim: Claim): Task {
-  const signal = AbortSignal.any([claim.scope.controller.signal, host.ended.signal])
+  // An effect under way is let finish when the process is asked to stop; waiting is not.
+  const stopped = AbortSignal.any([claim.scope.controller.signal, host.ended.signal])
+  const signal = claim.operation.effect === true ? claim.scope.controller.signal : stopped
   const { clock } = host.o
 
   function append(type: string, payload: JsonObject, more: AppendMore = {}): Entry {
@@ -45,8 +47,8 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
 
   function wait<T>(waiting: Waiting, arm: (done: (value: T) => void) => () => void, late: T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (signal.aborted) {
-        reject(signal.reason as Error)
+      if (stopped.aborted) {
+        reject(stopped.reason as Error)
         return
       }
       const alarm = new AbortController()
@@ -55,29 +57,34 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
         claim.waits.delete(waiting)
         alarm.abort()
         off()
-        signal.removeEventListener('abort', aborted)
+        stopped.removeEventListener('abort', aborted)
         host.ring()
       }
       const aborted = (): void => {
         end()
-        reject(signal.reason as Error)
+        reject(stopped.reason as Error)
       }
       claim.waits.add(waiting)
-      signal.addEventListener('abort', aborted)
+      stopped.addEventListener('abort', aborted)
       let over = false
       off = arm((value) => {
         over = true
         queueMicrotask(end)
         resolve(value)
       })
-      if (!over && waiting.until !== undefined) void alarmAt(waiting.until, alarm.signal).then(() => (end(), resolve(late)), () => undefined)
+      if (!over && waiting.until !== undefined)
+        void alarmAt(waiting.until, alarm.signal).then(
+          () => (end(), resolve(late)),
+          () => undefined,
+        )
       host.ring()
     })
   }
 
   /** Wall clocks jump: sleep in pieces and look again. */
   async function alarmAt(until: number, stop: AbortSignal): Promise<void> {
-    for (let left = until - clock.now(); left > 0; left = until - clock.now()) await clock.sleep(Math.min(left, 60_000), stop)
+    for (let left = until - clock.now(); left > 0; left = until - clock.now())
+      await clock.sleep(Math.min(left, 60_000), stop)
   }
 
   return {
@@ -92,7 +99,8 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
     scope: claim.scope,
     append,
     durable: () => host.sequencer.durable(),
-    message: (topic, w) => wait<Message | undefined>({ kind: w.kind, until: w.until }, (done) => host.mailbox.wait(topic, done), undefined),
+    message: (topic, w) =>
+      wait<Message | undefined>({ kind: w.kind, until: w.until }, (done) => host.mailbox.wait(topic, done), undefined),
     until: (time) => wait<void>({ kind: 'timer', until: time }, () => () => undefined, undefined),
     now: () => clock.now(),
   }

@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto'
+import type { Json } from '../core/json.ts'
+import { ConvokeError } from '../core/errors.ts'
+import { sha256 } from '../core/hash.ts'
+import { all, attempt, mapSettled, race } from './concurrency.ts'
+import type { DurableRun, StepContext, StepOptions } from './durable-run.ts'
+import {
+  boardPut,
+  checkpointOperation,
+  childOperation,
+  receiveOperation,
+  sleepOperation,
+  stepOperation,
+  type ChildDeps,
+} from './operations.ts'
+import type { Scope } from './scope.ts'
+import type { StepPromise } from './step-promise.ts'
+import { ContinueAs, type AnyWorkflow, type BoardKey, type Signal } from './workflow.ts'
+
+/** Adds methods of higher rooms (`call`, `ask`, …) to the run object of a scope. */
+export type Extension = (scope: Scope) => object
+
+export interface RunDeps extends ChildDeps {
+  readonly keyed: (text: string) => string
+  readonly extensions: readonly Extension[]
+  /** Marks that this history holds, and whether a marker may still be set: see `patched`. */
+  readonly patches: { readonly known: ReadonlySet<string>; readonly replaying: () => boolean }
+}
+
+/** Makes the run object that code of a scope sees. Composed of plain functions: nothing here holds state of its own. */
+export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
+  const { engine } = scope
+  const derive = (inner: Scope): DurableRun => makeRun(inner, deps)
+  type Named = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>
+  const quiet = <P extends Promise<unknown>>(promise: P): P => {
+    promise.catch(() => undefined)
+    return promise
+  }
+
+  const run = {
+    id: engine.run,
+    tenant: engine.tenant,
+    signal: scope.controller.signal,
+
+    step: (
+      name: string,
+      first: StepOptions | ((context: StepContext) => unknown),
+      second?: (context: StepContext) => unknown,
+    ) => {
+      const body = typeof first === 'function' ? first : second
+      if (typeof body !== 'function')
+        throw new ConvokeError('DEFINITION_INVALID', `step ${name} has no body`, {
+          next: 'pass a function as the last argument',
+        })
+      return engine.claim(scope, stepOperation(name, typeof first === 'function' ? {} : first, body, deps.keyed))
+    },
+    all: (name: string, branches: Named) => quiet(all(scope, derive, name, branches)),
+    race: (name: string, branches: Named) => quiet(race(scope, derive, name, branches)),
+    map: (
+      name: string,
+      items: readonly unknown[],
+      options: { key: (item: unknown) => string; concurrency?: number },
+      each: (run: DurableRun, item: unknown) => Promise<unknown>,
+    ) =>
+      quiet(
+        mapSettled(scope, derive, name, items, options, each, true).then((results) =>
+          results.map((r) => (r as PromiseFulfilledResult<unknown>).value),
+        ),
+      ),
+    mapSettled: (
+      name: string,
+      items: readonly unknown[],
+      options: { key: (item: unknown) => string; concurrency?: number },
+      each: (run: DurableRun, item: unknown) => Promise<unknown>,
+    ) => quiet(mapSettled(scope, derive, name, items, options, each, false)),
+    attempt: (name: string, alternatives: Named, options = {}) =>
+      quiet(attempt(scope, derive, name, alternatives, options)),
+
+    checkpoint: (name: string) => engine.claim(scope, checkpointOperation(name)),
+    board: {
+      get: (key: BoardKey) => {
+        const cell = scope.cell(key.name)
+        scope.noteRead({
+          kind: 'board',
+          key: key.name,
+          at: cell === undefined ? '' : sha256(JSON.stringify(cell.value)).slice(0, 16),
+        })
+        return cell?.value
+      },
+      put: (key: BoardKey, value: unknown) => engine.claim(scope, boardPut(scope, key, value)),
+    },
+    receive: <T>(signal: Signal<T>, options: { timeout?: number } = {}) =>
+      engine.claim(scope, receiveOperation(signal as Signal, options.timeout)),
+    sleep: (ms: number) => {
+      if (!Number.isFinite(ms) || ms < 0)
+        throw new ConvokeError('DEFINITION_INVALID', `cannot sleep ${ms} ms`, {
+          next: 'pass a number of milliseconds from 0 up',
+        })
+      return engine.claim(scope, sleepOperation(ms))
+    },
+    now: () => engine.time,
+    random: () => draw(scope).readUInt32BE(0) / 2 ** 32,
+    uuid: () => uuidFrom(draw(scope)),
+    child: (
+      workflow: { name: string; parseInput: (v: unknown) => Promise<unknown> },
+      input: unknown,
+      options: { id?: string; tags?: readonly string[]; name?: string } = {},
+    ) =>
+      engine.claim(
+        scope,
+        childOperation(
+          options.name ?? workflow.name,
+          (path) => ({
+            run: options.id ?? `${engine.run}.${sha256(path).slice(0, 10)}`,
+            workflow: workflow.name,
+            input,
+            tags: options.tags ?? [],
+          }),
+          { target: workflow.name, input: { input, ...(options.id === undefined ? {} : { id: options.id }) } },
+          deps,
+        ),
+      ),
+    continueAs: (input: unknown, workflow?: AnyWorkflow): Promise<never> =>
+      quiet(Promise.reject(new ContinueAs(workflow?.name, input))),
+    patched: (id: string): StepPromise<unknown> => {
+      const path = scope.path === '' ? `~patch:${id}` : `${scope.path}/~patch:${id}`
+      const known = deps.patches.known.has(path)
+      // A run that is still being replayed and has no marker here passed this place before the edit.
+      if (!known && deps.patches.replaying()) return engine.settledStep(false)
+      return engine.claim(scope, {
+        kind: 'patch',
+        name: id,
+        path,
+        record: 'patch.marked',
+        immediate: () => ({ value: true }),
+      })
+    },
+    log: (message: string, data?: Json) =>
+      engine.live(scope, 'log', data === undefined ? { message } : { message, data }),
+  }
+  return Object.assign(run, ...deps.extensions.map((extend) => extend(scope))) as unknown as DurableRun
+}
+
+function draw(scope: Scope): Buffer {
+  return createHash('sha256').update(`${scope.engine.seed}\n${scope.path}\n${scope.nextDraw()}`).digest()
+}
+
+/** A version 4 UUID (RFC 9562) from seeded bytes. */
+function uuidFrom(bytes: Buffer): string {
+  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40
+  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+}

@@ -1,0 +1,146 @@
+import { decode } from '../core/canonical.ts'
+import { ConvokeError } from '../core/errors.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { noLabels, type Labels } from '../core/labels.ts'
+import { inboxStream, runStream } from '../core/projections.ts'
+import { emptyHead, seal, type Actor, type Blob, type Cause, type LedgerRecord, type Sealed } from '../core/record.ts'
+import type { InboxMessage, Ledger, StreamAppend } from '../ports/ledger.ts'
+import type { Clock, Ids } from '../ports/runtime.ts'
+import type { AnyWorkflow } from './workflow.ts'
+
+export interface RunStart {
+  readonly tenant: string
+  readonly run: string
+  readonly workflow: AnyWorkflow
+  readonly input: unknown
+  readonly actor: Actor
+  readonly labels?: Labels
+  readonly tags?: readonly string[]
+  readonly priority?: number
+  readonly notBefore?: number
+  readonly parent?: { readonly run: string; readonly path: string }
+  readonly root?: string
+  readonly continues?: string
+  readonly source?: JsonObject
+  readonly causes?: readonly Cause[]
+  /** Set for forks only. */
+  readonly fork?: JsonObject
+  readonly seed?: string
+}
+
+export interface StartDeps {
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly redact: (value: Json) => Json
+}
+
+const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}$/
+
+/** The first two records of a run: what it is, then what it was given. */
+export function startRecords(
+  start: RunStart,
+  deps: Omit<StartDeps, 'ledger'>,
+): { readonly append: StreamAppend; readonly blobs: Blob[]; readonly records: LedgerRecord[] } {
+  if (!idPattern.test(start.run))
+    throw new ConvokeError('NAME_INVALID', `${JSON.stringify(start.run)} cannot be a run id`, {
+      next: 'use letters, digits, and . _ : ~ - after the first, 128 at most',
+    })
+  const stream = runStream(start.run)
+  const at = Math.floor(deps.clock.now())
+  const place = { tenant: start.tenant, stream, epoch: 0, at }
+  const who = { actor: start.actor, labels: start.labels ?? noLabels }
+  const first = seal(
+    {
+      ...who,
+      type: 'run.started',
+      critical: true,
+      causes: start.causes ?? [],
+      payload: deps.redact({
+        workflow: start.workflow.name,
+        version: start.workflow.version,
+        digest: start.workflow.digest,
+        root: start.root ?? start.run,
+        seed: start.seed ?? deps.ids.salt(),
+        ...(start.parent === undefined ? {} : { parent: start.parent.run, parentPath: start.parent.path }),
+        ...(start.continues === undefined ? {} : { continues: start.continues }),
+        ...(start.tags === undefined || start.tags.length === 0 ? {} : { tags: start.tags }),
+        ...(start.priority === undefined ? {} : { priority: start.priority }),
+        ...(start.notBefore === undefined ? {} : { notBefore: start.notBefore }),
+        ...(start.source === undefined ? {} : { source: start.source }),
+        ...(start.fork === undefined ? {} : { fork: start.fork, forkOf: start.fork['run'] as string }),
+      }),
+    },
+    { ...place, head: emptyHead, salt: deps.ids.salt() },
+  )
+  const second = seal(
+    {
+      ...who,
+      type: 'run.input',
+      critical: true,
+      payload: deps.redact(start.input === undefined ? {} : { value: start.input as Json }),
+    },
+    { ...place, head: first.record, salt: deps.ids.salt() },
+  )
+  const sealed: Sealed[] = [first, second]
+  const records = sealed.map((s) => s.record)
+  return {
+    append: { ref: { tenant: start.tenant, stream }, epoch: 0, records },
+    blobs: sealed.flatMap((s) => s.spilled ?? []),
+    records,
+  }
+}
+
+/**
+ * Starts a run, once for its id: the same workflow and input again find the run that is there.
+ * @throws RUN_EXISTS when the id belongs to another workflow or input
+ */
+export async function startRun(start: RunStart, deps: StartDeps): Promise<{ readonly existed: boolean }> {
+  const { append, blobs, records } = startRecords(start, deps)
+  try {
+    await deps.ledger.append([append], { blobs })
+    return { existed: false }
+  } catch (error) {
+    if (!(error instanceof ConvokeError) || !['POSITION_STALE', 'EPOCH_STALE'].includes(error.code)) throw error
+    const there = await deps.ledger.read(append.ref, { limit: 2 })
+    const same =
+      (there[0]?.payload as JsonObject | undefined)?.['workflow'] === start.workflow.name &&
+      (await inputText(there[1], start.tenant, deps.ledger)) ===
+        (await inputText(records[1], start.tenant, deps.ledger, blobs))
+    if (same) return { existed: true }
+    throw new ConvokeError('RUN_EXISTS', `run ${start.run} already exists with another workflow or input`, {
+      details: {
+        run: start.run,
+        workflow: ((there[0]?.payload as JsonObject | undefined)?.['workflow'] as string | undefined) ?? null,
+      },
+      next: 'choose another id, or look at it with convoke show',
+    })
+  }
+}
+
+async function inputText(
+  record: LedgerRecord | undefined,
+  tenant: string,
+  ledger: Ledger,
+  blobs: readonly Blob[] = [],
+): Promise<string> {
+  if (record === undefined) return ''
+  if (record.spill === undefined) return JSON.stringify(record.payload)
+  const bytes = blobs.find((b) => b.hash === record.spill)?.bytes ?? (await ledger.getBlob(tenant, record.spill))
+  return bytes === undefined ? '' : JSON.stringify(decode(Buffer.from(bytes).toString('utf8')))
+}
+
+export function cancelMessage(id: string, at: number, actor: Actor, reason: string): InboxMessage {
+  return { id, type: 'run.cancel', at, actor, payload: { reason } }
+}
+
+export async function cancelRun(
+  ledger: Ledger,
+  clock: Clock,
+  tenant: string,
+  run: string,
+  actor: Actor,
+  reason: string,
+): Promise<void> {
+  await ledger.post({ tenant, stream: inboxStream(run) }, cancelMessage(`cancel:${run}`, clock.now(), actor, reason))
+}
