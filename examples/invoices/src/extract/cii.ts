@@ -1,5 +1,6 @@
 import type { InvoiceDocument, InvoiceLine, PrecedingInvoice, Problem, Segment, TaxShare } from './document.ts'
 import { isRealDate } from './dates.ts'
+import { scaled } from './numbers.ts'
 import type { XmlElement } from './xml-tree.ts'
 
 /**
@@ -46,6 +47,7 @@ export function readCii(root: XmlElement): CiiReading {
   if (head === undefined || deal === undefined) return { kind: 'other', reason: 'it has no header or no transaction' }
   const reader = new Reader(v1, problems)
   const document = reader.document(head, deal)
+  problems.push(...contradictions(document))
   return { kind: 'invoice', ...given({ profile }), document, segments: segments(known), problems }
 }
 
@@ -143,8 +145,8 @@ class Reader {
   amount(at: At | undefined): string | undefined {
     const stated = text(at)
     if (at === undefined || stated === undefined) return undefined
-    const parts = /^([+-]?)(\d*)(?:\.(\d*))?$/.exec(stated)
-    if (parts === null || (!parts[2] && !parts[3])) return this.wrong(at, 'not a decimal')
+    const parts = /^([+-]?)(\d{0,30})(?:\.(\d{0,20}))?$/.exec(stated)
+    if (parts === null || (!parts[2] && !parts[3])) return this.wrong(at, 'not a decimal of at most 30 and 20 digits')
     return `${parts[1] === '-' ? '-' : ''}${parts[2] || '0'}${parts[3] ? `.${parts[3]}` : ''}`
   }
 
@@ -170,6 +172,48 @@ class Reader {
     this.problems.push({ code: 'XML_FIELD_INVALID', at: at.path, reason })
     return undefined
   }
+}
+
+/**
+ * Sums that do not hold (EN 16931 BR-CO-10, 13, 15 and 16). What XML states stays as stated: it is the document's own
+ * word, and whether to pay on it is for those who validate.
+ */
+function contradictions(document: InvoiceDocument): Problem[] {
+  const { lineTotal, allowances, charges, net, tax, grand, prepaid, due, lines } = document
+  const out: Problem[] = []
+  const holds = (
+    at: string,
+    stated: string | undefined,
+    terms: readonly (readonly [1n | -1n, string | undefined])[],
+  ): void => {
+    if (stated === undefined || terms.some(([, value]) => value === undefined)) return
+    const sum = terms.reduce((all, [sign, value]) => all + sign * scaled(value ?? '0', 20), 0n)
+    if (sum !== scaled(stated, 20))
+      out.push({ code: 'CONTRADICTION', at, reason: `${stated} is not what its parts add up to` })
+  }
+  if (lines.length > 0) {
+    const nets = lines.filter((line) => line.net !== undefined || line.quantity !== undefined)
+    holds(
+      'lineTotal',
+      lineTotal,
+      nets.map((line) => [1n, line.net] as const),
+    )
+  }
+  holds('net', net, [
+    [1n, lineTotal],
+    [-1n, allowances ?? '0'],
+    [1n, charges ?? '0'],
+  ])
+  holds('grand', grand, [
+    [1n, net],
+    [1n, tax],
+  ])
+  if (prepaid !== undefined)
+    holds('due', due, [
+      [1n, grand],
+      [-1n, prepaid],
+    ])
+  return out
 }
 
 /** The VAT number (scheme VA) of a party; FC is a national tax number and not one. */

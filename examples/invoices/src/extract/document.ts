@@ -18,6 +18,8 @@ const line = z.strictObject({
   /** Price of `priceBasis` units (of one, where that is absent). */
   price: decimal.optional(),
   priceBasis: decimal.optional(),
+  /** Per cent off quantity × price, where the page states it beside a price before discount; XML states net prices. */
+  discount: decimal.optional(),
   net: decimal.optional(),
   po: z.string().optional(),
 })

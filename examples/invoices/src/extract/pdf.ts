@@ -38,7 +38,7 @@ export async function openPdf(bytes: Uint8Array, maxBytes: number = PDF_LIMITS.b
     throw new PdfRefused('PDF_UNREADABLE', bytes.byteLength === 0 ? 'the file is empty' : 'it has no PDF header')
   }
   // pdf.js takes the buffer over, so it gets a copy; verbosity 0 keeps its warnings off the terminal.
-  const doc = await getDocumentProxy(bytes.slice(), { verbosity: 0 }).catch((cause: unknown) => {
+  const doc = await getDocumentProxy(new Uint8Array(bytes), { verbosity: 0 }).catch((cause: unknown) => {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     if (error.name === 'PasswordException') throw new PdfRefused('PDF_ENCRYPTED', 'it asks for a password', { cause })
     throw new PdfRefused('PDF_UNREADABLE', error.message, { cause })

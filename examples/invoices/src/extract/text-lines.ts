@@ -85,8 +85,8 @@ function tableRows(layout: Layout, columns: Columns): Cell[][] {
     const quantity = under(line.cells, columns.quantity, columns)
     const repeated = is('quantity', quantity ?? first) || is('price', price ?? first)
     if (stop && !repeated && rows.length > 0) break
-    if (price !== undefined && quantity !== undefined && /^-?\d/.test(price.text) && !repeated)
-      rows.push([...line.cells])
+    const priced = price !== undefined && price !== quantity && /^-?\d[\d.,' ]*(?: ?(?:€|EUR))?$/.test(price.text)
+    if (priced && quantity !== undefined && !repeated) rows.push([...line.cells])
   }
   return rows
 }
@@ -136,7 +136,9 @@ function readRow(
   if (net === undefined || price === undefined || (quantity === undefined && /\d/.test(quantityCell.text)))
     return undefined
   const percents = cells.flatMap((cell) => /^(\d{1,2}(?:[.,]\d+)?) ?%$/.exec(cell.text)?.[1]?.replace(',', '.') ?? [])
-  if (![undefined, ...percents].some((percent) => comesOut(quantity ?? '1', price, net, percent))) return undefined
+  const fits = [undefined, ...percents].filter((percent) => comesOut(quantity ?? '1', price, net, percent))
+  if (fits.length === 0) return undefined
+  const discount = fits[0]
   const unit = counted?.[2]?.trim()
   const position = columns.position && under(cells, columns.position, columns)?.text
   const description = describe(layout, cells, columns, [priceCell, quantityCell])
@@ -146,6 +148,7 @@ function readRow(
     ...(quantity === undefined ? {} : { quantity }),
     ...(unit === undefined ? {} : { unit }),
     price,
+    ...(discount === undefined ? {} : { discount }),
     net,
   }
 }

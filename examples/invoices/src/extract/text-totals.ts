@@ -9,8 +9,6 @@ import { labelOf } from './text-fields.ts'
 export interface Totals {
   readonly values: Partial<Record<TotalField, string>>
   readonly contradictions: readonly string[]
-  /** Lowest y of the first page row that holds a total, for whoever reads the table above it. */
-  readonly rows: readonly Cell[]
 }
 
 export type TotalField = 'lineTotal' | 'charges' | 'allowances' | 'net' | 'tax' | 'grand' | 'prepaid' | 'due'
@@ -84,7 +82,6 @@ interface Proposal {
   readonly value: string
   /** Beside its label; an amount under its label may be a column of the table instead. */
   readonly beside: boolean
-  readonly cell: Cell
 }
 
 // An amount at the end of its label's own cell: "Nettobetrag: 496,00 €".
@@ -109,10 +106,10 @@ export function readTotals(layout: Layout, mark: DecimalMark | undefined): Total
       if (field === 'tax' && last !== undefined) shares.set(RATE.exec(text)?.[0].trim() ?? '', last)
       continue
     }
-    for (const value of amounts) proposals.push({ field, value, beside: true, cell })
+    for (const value of amounts) proposals.push({ field, value, beside: true })
     const under = amounts.length === 0 ? below(layout, cell, 2.5) : undefined
     const value = under === undefined ? undefined : parseAmount(under.text, mark)
-    if (value !== undefined) proposals.push({ field, value, beside: false, cell })
+    if (value !== undefined) proposals.push({ field, value, beside: false })
   }
   const [share] = shares.values()
   return decide(proposals, shares.size === 1 ? share : undefined)
@@ -163,7 +160,8 @@ function decide(proposals: readonly Proposal[], share: string | undefined): Tota
   if (triples.size === 1 && triple !== undefined) Object.assign(values, triple)
   else {
     const [net, tax, grand] = [single('net'), single('tax'), single('grand')]
-    if (distinct('net', true).length > 0 && distinct('tax', true).length > 0 && distinct('grand', true).length > 0) {
+    const all = distinct('net', true).length > 0 && taxes.length > 0 && distinct('grand', true).length > 0
+    if (all) {
       contradictions.push('net + tax is not the grand total')
     } else if (net !== undefined && grand !== undefined && magnitude(net) > magnitude(grand)) {
       contradictions.push('the net total is larger than the grand total')
@@ -181,7 +179,7 @@ function decide(proposals: readonly Proposal[], share: string | undefined): Tota
       contradictions.push('the amount due is above the grand total')
     else values.due = due
   }
-  return { values, contradictions, rows: proposals.map((proposal) => proposal.cell) }
+  return { values, contradictions }
 }
 
 function cents(amount: string): bigint {
