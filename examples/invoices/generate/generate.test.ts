@@ -91,6 +91,16 @@ describe('a shipped PDF', () => {
 })
 
 describe('the catalog', () => {
+  it('is read by nothing that runs but the seed of the ERP', async () => {
+    const source = new URL('../src/', import.meta.url)
+    const files = (await readdir(source, { recursive: true })).filter((name) => /(?<!\.test)\.ts$/.test(name))
+    const readers: string[] = []
+    for (const name of files) {
+      if ((await readFile(new URL(name, source), 'utf8')).includes('generate/')) readers.push(name)
+    }
+    expect(readers).toEqual(['erp/seed.ts'])
+  })
+
   const find = (file: string): Invoice => readable.find((each) => each.file === file)?.invoice as Invoice
   const orderOf = (invoice: Invoice): (typeof orders)[number] | undefined =>
     orders.find((order) => order.number === invoice.po)

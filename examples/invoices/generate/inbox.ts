@@ -108,10 +108,10 @@ export const inbox: readonly InboxFile[] = [
     file: 'inv-1010.pdf',
     source: 'xml',
     profile: 'EN16931',
-    language: 'de',
-    invoice: invoice('GS-1010', 'V-101', '2026-10-15', german, 'PO-70', [['WW-BOX4', '8', '25.00']], {
+    language: 'en',
+    invoice: invoice('CN-1010', 'V-103', '2026-10-15', british, 'PO-70', [['HF-RIVT', '8', '25.00']], {
       type: '381',
-      precedes: { number: 'RE-0950', date: '2026-09-04' },
+      precedes: { number: 'HF-0950', date: '2026-09-04' },
     }),
     expected: 'credited',
   },

@@ -99,6 +99,7 @@ export const articles: Readonly<Record<string, string>> = {
   'HF-M8': 'Hex bolt M8x40 zinc',
   'HF-M12': 'Hex bolt M12x60 zinc',
   'HF-ANCH': 'Wall anchor plate 90 mm',
+  'HF-RIVT': 'Rivet nuts M6, box of 500',
   'CM-PLC7': 'Load cell 7 kN',
   'EH-HOSE': 'Hydraulikschlauch DN16, 2 m',
   'EH-VALV': 'Druckbegrenzungsventil 250 bar',
@@ -134,10 +135,10 @@ const received = (number: string, date: string, ...quantities: readonly string[]
 export const orders: readonly PurchaseOrder[] = [
   order(
     'PO-70',
-    'V-101',
+    'V-103',
     '2026-08-17',
-    ['EUR', '19'],
-    [['WW-BOX4', '60', '25.00']],
+    ['GBP', '20'],
+    [['HF-RIVT', '60', '25.00']],
     // Eight of the sixty were damaged and went back: the credit note's reason.
     [...received('GR-22', '2026-09-02', '60'), ...received('GR-39', '2026-10-12', '-8')],
   ),
@@ -256,6 +257,7 @@ export const prices: readonly Price[] = [
   ...price('BE-ROLL', 'V-102', 'EUR', ['2026-03-15', '18.00', 'quotation']),
   ...price('HF-M8', 'V-103', 'GBP', ['2026-01-01', '0.35', 'framework agreement']),
   ...price('HF-M12', 'V-103', 'GBP', ['2026-01-01', '0.64', 'framework agreement']),
+  ...price('HF-RIVT', 'V-103', 'GBP', ['2026-01-01', '25.00', 'framework agreement']),
   // The new list price begins after the order was placed at the old one.
   ...price(
     'HF-ANCH',
@@ -302,5 +304,5 @@ export function invoice(
 
 /** Seen and paid before the inbox of the example arrives. */
 export const earlierInvoices: readonly Invoice[] = [
-  invoice('RE-0950', 'V-101', '2026-09-04', ['EUR', '19', 'S'], 'PO-70', [['WW-BOX4', '60', '25.00']]),
+  invoice('HF-0950', 'V-103', '2026-09-04', ['GBP', '20', 'S'], 'PO-70', [['HF-RIVT', '60', '25.00']]),
 ]

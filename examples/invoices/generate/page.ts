@@ -33,10 +33,18 @@ function head(sheet: Sheet, file: InboxFile, invoice: Invoice, text: Words): voi
   const seller = vendors.find((vendor) => vendor.id === invoice.vendor)
   if (seller === undefined) throw new RangeError(`no such vendor in the catalog: ${invoice.vendor}`)
   put(sheet, seller.name, left, 786, { size: 14, bold: true })
-  put(sheet, `${seller.street}, ${seller.postcode} ${seller.city}, ${seller.country}`, left, 770)
-  put(sheet, `${text.vatId}: ${seller.vatId}    ${seller.email}`, left, 757)
+  put(sheet, `${text.vatId}: ${seller.vatId}`, left, 768)
+  put(sheet, seller.email, left, 755)
 
-  put(sheet, `${text.buyer}:`, left, 718, { bold: true })
+  if (file.language === 'en') {
+    put(sheet, 'Seller', 330, 786, { bold: true })
+    const address = [seller.name, seller.street, `${seller.city}, ${seller.postcode}`, seller.country]
+    address.forEach((each, index) => put(sheet, each, 330, 772 - index * 12))
+  } else {
+    // The sender in one line above the addressee, as it shows in an envelope's window (DIN 5008).
+    put(sheet, `${seller.name} · ${seller.street} · ${seller.postcode} ${seller.city}`, left, 734, { size: 7 })
+  }
+  put(sheet, text.buyer, left, 718, { bold: true })
   put(sheet, buyer.name, left, 704)
   put(sheet, buyer.street, left, 691)
   put(sheet, `${buyer.postcode} ${buyer.city}`, left, 678)
@@ -61,7 +69,7 @@ function head(sheet: Sheet, file: InboxFile, invoice: Invoice, text: Words): voi
 }
 
 /** Left edges of the first three columns, right edges of the last three. */
-const columns = [left, 84, 158, 372, 452, right] as const
+const columns = [left, 88, 162, 372, 452, right] as const
 
 /** Returns where the table ends. */
 function table(sheet: Sheet, file: InboxFile, invoice: Invoice, text: Words): number {
