@@ -70,6 +70,7 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #completed: Claim[] = []
   readonly #suspects: { readonly path: string; readonly promise: StepPromise<unknown> }[] = []
   readonly #closed = new Set<string>()
+  readonly #prints = new Map<string, string>()
   #settlers: Settler[] = []
   #cursor = 0
   #bell: (() => void) | undefined
@@ -124,9 +125,7 @@ export class Engine implements EngineHandle, TaskHost {
       scope,
       operation,
       inputText,
-      fingerprint: this.o
-        .keyed(`${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`)
-        .slice(0, 32),
+      fingerprint: this.#fingerprint(operation, inputText),
       environment:
         operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
       causes,
@@ -311,6 +310,16 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   // ---- inside -------------------------------------------------------------------------------------------------------
+
+  /** Most steps have no arguments, or the same few: their fingerprints are computed once. */
+  #fingerprint(operation: Operation, inputText: string | undefined): string {
+    const text = `${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`
+    const known = this.#prints.get(text)
+    if (known !== undefined) return known
+    const print = this.o.keyed(text).slice(0, 32)
+    if (text.length <= 256 && this.#prints.size < 1000) this.#prints.set(text, print)
+    return print
+  }
 
   #place(scope: Scope, operation: Operation): { path: string; repeat: number } {
     if (operation.path !== undefined) return { path: operation.path, repeat: 0 }

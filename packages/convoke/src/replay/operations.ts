@@ -22,14 +22,27 @@ export function stepOperation(
     ...(options.from === undefined ? {} : { from: options.from }),
     execute: async (task) => {
       await task.durable()
-      return withRetry(task, options.retry, async (attempt, signal) => {
-        const context: StepContext = {
-          signal,
-          idempotencyKey: keyed(`${task.tenant}\n${task.run}\n${task.path}`),
-          attempt,
-        }
-        return { value: await withTimeout(async (s) => body({ ...context, signal: s }), options.timeout, signal, task) }
+      return withRetry(task, options.retry, async (attempt) => {
+        const context = contextOf(task, attempt, keyed)
+        if (options.timeout === undefined) return { value: await body(context) }
+        const { idempotencyKey } = context
+        const timed = (signal: AbortSignal): Promise<unknown> =>
+          Promise.resolve(body({ attempt, idempotencyKey, signal }))
+        return { value: await withTimeout(timed, options.timeout, task.signal, task) }
       })
+    },
+  }
+}
+
+/** Signal and key are made when the body asks for them. */
+function contextOf(task: Task, attempt: number, keyed: (text: string) => string): StepContext {
+  return {
+    attempt,
+    get signal() {
+      return task.signal
+    },
+    get idempotencyKey() {
+      return keyed(`${task.tenant}\n${task.run}\n${task.path}`)
     },
   }
 }
@@ -37,7 +50,7 @@ export function stepOperation(
 async function withRetry(
   task: Task,
   retry: Retry | undefined,
-  once: (attempt: number, signal: AbortSignal) => Promise<Completion>,
+  once: (attempt: number) => Promise<Completion>,
 ): Promise<Completion> {
   const times = Math.min(100, retry?.times ?? 0)
   let attempt = 1
@@ -48,9 +61,9 @@ async function withRetry(
     }
   for (; ; attempt++) {
     try {
-      return await once(attempt, task.signal)
+      return await once(attempt)
     } catch (error) {
-      if (task.signal.aborted || attempt > times) throw error
+      if (attempt > times || task.signal.aborted) throw error
       const delay = Math.min(retry?.maxDelay ?? 60_000, (retry?.delay ?? 100) * 2 ** (attempt - 1))
       const until = task.now() + delay
       task.append('step.retrying', { attempt, until, error: { ...toErrorData(error) } as unknown as Json })
@@ -63,7 +76,7 @@ async function withRetry(
 /** Gives the body up when time is over, whether or not it listens to its signal. */
 export async function withTimeout<T>(
   body: (signal: AbortSignal) => Promise<T>,
-  timeout: number | undefined,
+  timeout: number,
   signal: AbortSignal,
   task: { readonly path: string },
 ): Promise<T> {
@@ -76,18 +89,15 @@ export async function withTimeout<T>(
       return
     }
     both.addEventListener('abort', abort, { once: true })
-    const timer =
-      timeout === undefined
-        ? undefined
-        : setTimeout(
-            () =>
-              own.abort(
-                new ConvokeError('STEP_TIMEOUT', `step ${task.path} took longer than ${timeout} ms`, {
-                  details: { path: task.path, timeout },
-                }),
-              ),
-            timeout,
-          )
+    const timer = setTimeout(
+      () =>
+        own.abort(
+          new ConvokeError('STEP_TIMEOUT', `step ${task.path} took longer than ${timeout} ms`, {
+            details: { path: task.path, timeout },
+          }),
+        ),
+      timeout,
+    )
     const end = (): void => {
       clearTimeout(timer)
       both.removeEventListener('abort', abort)

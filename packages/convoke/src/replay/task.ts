@@ -21,9 +21,10 @@ export interface TaskHost {
 
 /** What an executor works with. Waits are noted at the claim, so that the engine knows when the run can park. */
 export function makeTask(host: TaskHost, claim: Claim): Task {
-  // An effect under way is let finish when the process is asked to stop; waiting is not.
-  const stopped = AbortSignal.any([claim.scope.controller.signal, host.ended.signal])
-  const signal = claim.operation.effect === true ? claim.scope.controller.signal : stopped
+  // An effect under way is let finish when the process is asked to stop; waiting is not. The signal is made when first
+  // asked for: most steps never look.
+  let made: AbortSignal | undefined
+  const either = (): AbortSignal => (made ??= AbortSignal.any([claim.scope.controller.signal, host.ended.signal]))
   const { clock } = host.o
 
   function append(type: string, payload: JsonObject, more: AppendMore = {}): Entry {
@@ -46,6 +47,7 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
   }
 
   function wait<T>(waiting: Waiting, arm: (done: (value: T) => void) => () => void, late: T): Promise<T> {
+    const stopped = either()
     return new Promise<T>((resolve, reject) => {
       if (stopped.aborted) {
         reject(stopped.reason as Error)
@@ -93,7 +95,9 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
     path: claim.path,
     fingerprint: claim.fingerprint,
     history: claim.history,
-    signal,
+    get signal() {
+      return claim.operation.effect === true ? claim.scope.controller.signal : either()
+    },
     causes: claim.causes,
     labels: claim.labels,
     scope: claim.scope,
