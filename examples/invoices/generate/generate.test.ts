@@ -67,7 +67,16 @@ describe('a shipped PDF', () => {
     const cii = parseInvoice(new TextDecoder().decode(bytes ?? new Uint8Array()))
     const { number, type, date, po, currency, net, tax, grand, due, iban } = invoice
     expect(cii).toEqual({
-      ...{ number, type, date, po, currency, net, tax, grand, due, iban },
+      number,
+      type,
+      date,
+      po,
+      currency,
+      net,
+      tax,
+      grand,
+      due,
+      iban,
       seller: vendors.find((vendor) => vendor.id === invoice.vendor)?.name,
       buyer: buyer.name,
       precedes: invoice.precedes?.number,

@@ -1,5 +1,5 @@
-import { PDFDocument, StandardFonts, rgb } from 'pdf-lib'
-import type { PDFFont, PDFPage } from 'pdf-lib'
+import { StandardFonts, rgb } from 'pdf-lib'
+import type { PDFFont, PDFPage, PDFDocument } from 'pdf-lib'
 import { buyer, vendors } from './catalog.ts'
 import type { InboxFile, Invoice } from './catalog.ts'
 import { printed, printedDate, printedIban, words } from './words.ts'

@@ -122,7 +122,7 @@ const months = [
 /** `'2026-10-21'` → `21.10.2026` (de), `21 October 2026` (en), `21/10/2026` (fr). */
 export function printedDate(date: string, language: Language): string {
   const [year = '', month = '', day = ''] = date.split('-')
-  if (language === 'en') return `${Number(day)} ${months[Number(month) - 1]} ${year}`
+  if (language === 'en') return `${Number(day)} ${months[Number(month) - 1] ?? ''} ${year}`
   return [day, month, year].join(language === 'de' ? '.' : '/')
 }
 

@@ -34,9 +34,22 @@ describe('the OpenAPI document', () => {
     const ids = Object.values(openApi.paths).flatMap((path) => Object.values(path).map((each) => each.operationId))
     expect(new Set(ids).size).toBe(ids.length)
     expect(ids.toSorted()).toEqual([
-      ...['applyCredit', 'createPayment', 'findInvoices', 'findPayments', 'findPurchaseOrders', 'findVendors'],
-      ...['getOrderPayments', 'getPriceHistory', 'getPurchaseOrder', 'getReceipts', 'getStoredReply', 'getVendor'],
-      ...['listAudit', 'registerInvoice', 'reversePayment', 'summarizeAudit'],
+      'applyCredit',
+      'createPayment',
+      'findInvoices',
+      'findPayments',
+      'findPurchaseOrders',
+      'findVendors',
+      'getOrderPayments',
+      'getPriceHistory',
+      'getPurchaseOrder',
+      'getReceipts',
+      'getStoredReply',
+      'getVendor',
+      'listAudit',
+      'registerInvoice',
+      'reversePayment',
+      'summarizeAudit',
     ])
   })
 

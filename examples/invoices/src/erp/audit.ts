@@ -19,7 +19,7 @@ export function recordCall(
 ): void {
   db.prepare(
     'INSERT INTO audit (time, method, path, key, run, applied, status, effect) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-  ).run(...[now, method, path, key, run, applied, status, effect ?? null])
+  ).run(now, method, path, key, run, applied, status, effect ?? null)
 }
 
 export function listAudit(db: DatabaseSync): Result {

@@ -26,8 +26,16 @@ export function registerInvoice({ db, now, run }: EffectContext, body: NewInvoic
   }
   const amount = toMinor(body.amount, body.currency) ?? 0
   db.prepare('INSERT INTO invoices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
-    ...[body.vendor, body.number, body.type, body.date ?? null, body.po ?? null, amount, body.currency],
-    ...[body.document ?? null, now, run],
+    body.vendor,
+    body.number,
+    body.type,
+    body.date ?? null,
+    body.po ?? null,
+    amount,
+    body.currency,
+    body.document ?? null,
+    now,
+    run,
   )
   const made = invoiceOf(db, body.vendor, body.number)
   return { status: 201, body: made, effect: `invoice:${body.vendor}/${body.number}` }
@@ -74,7 +82,7 @@ export function reversePayment({ db, now }: EffectContext, id: string): Result {
   const found = paymentById(db, id)
   if (found === undefined) return problem(404, 'PAYMENT_UNKNOWN', `no payment ${id}`)
   if (found.status === 'reversed') {
-    return problem(409, 'ALREADY_REVERSED', `${id} was reversed at ${found.reversedAt}`, { existing: found })
+    return problem(409, 'ALREADY_REVERSED', `${id} was reversed at ${found.reversedAt ?? ''}`, { existing: found })
   }
   const { paid, credited } = balance(db, found.po)
   const amount = toMinor(found.amount, found.currency) ?? 0
@@ -95,10 +103,16 @@ function refuse(db: DatabaseSync, body: NewCreditWire): Result | undefined {
   const [order] = db.prepare('SELECT vendor, currency FROM orders WHERE number = ?').all(po)
   if (order === undefined) return orderUnknown(po)
   if (order['vendor'] !== vendor) {
-    return problem(409, 'VENDOR_MISMATCH', `${po} was placed with ${order['vendor']}, not ${vendor}`, { po, vendor })
+    return problem(409, 'VENDOR_MISMATCH', `${po} was placed with ${String(order['vendor'])}, not ${vendor}`, {
+      po,
+      vendor,
+    })
   }
   if (order['currency'] !== currency) {
-    return problem(409, 'CURRENCY_MISMATCH', `${po} is in ${order['currency']}, not ${currency}`, { po, currency })
+    return problem(409, 'CURRENCY_MISMATCH', `${po} is in ${String(order['currency'])}, not ${currency}`, {
+      po,
+      currency,
+    })
   }
   const existing = standingPayment(db, vendor, invoice)
   if (existing === undefined) return undefined
@@ -116,7 +130,7 @@ function book(
     'INSERT INTO payments (kind, invoice, po, vendor, amount, currency, iban, key, run, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
   ).run(kind, body.invoice, body.po, body.vendor, amount, body.currency, iban, key, run, now)
   const made = standingPayment(db, body.vendor, body.invoice)
-  return { status: 201, body: made, effect: `${kind}:${made?.id}` }
+  return { status: 201, body: made, effect: `${kind}:${made?.id ?? ''}` }
 }
 
 const vendorExists = (db: DatabaseSync, id: string): boolean =>

@@ -54,10 +54,10 @@ async function main(options: Options): Promise<void> {
       .on('error', () => process.exit(0))
       .resume()
   }
-  const { db, close } = await openErpDatabase(options.dataDir, options.waitLockMs)
+  const erp = await openErpDatabase(options.dataDir, options.waitLockMs)
   if (options.portFile !== undefined) rmSync(options.portFile, { force: true })
   const app = createApp({
-    db,
+    db: erp.db,
     now: Date.now,
     faults: createFaults(options.faults),
     faultHook: options.allowFaults,
@@ -69,7 +69,7 @@ async function main(options: Options): Promise<void> {
     clearInterval(watch)
     server.close()
     server.closeAllConnections()
-    close()
+    erp.close()
     process.exit(0)
   })
   if (options.portFile !== undefined) {

@@ -37,7 +37,7 @@ function parse(decimal: string, digits: number): number | undefined {
   const match = /^(-?)(\d{1,12})(?:\.(\d+))?$/.exec(decimal)
   const fraction = (match?.[3] ?? '').replace(/0+$/, '')
   if (match === null || fraction.length > digits) return undefined
-  const value = Number(`${match[2]}${fraction.padEnd(digits, '0')}`)
+  const value = Number(`${match[2] ?? ''}${fraction.padEnd(digits, '0')}`)
   return match[1] === '-' && value !== 0 ? -value : value
 }
 

@@ -53,26 +53,35 @@ const refusal = (description: string): Schema => ({
   content: { 'application/problem+json': { schema: ref('Problem') } },
 })
 const inPath = (name: string, description: string): Schema => ({
-  ...{ name, in: 'path', required: true, description },
+  name,
+  in: 'path',
+  required: true,
+  description,
   schema: { type: 'string' },
 })
 const inQuery = (name: string, description: string): Schema => ({
-  ...{ name, in: 'query', required: false, description },
+  name,
+  in: 'query',
+  required: false,
+  description,
   schema: { type: 'string' },
 })
 const runHeader: Schema = {
-  ...{
-    name: 'X-Convoke-Run',
-    in: 'header',
-    required: false,
-    description: 'the run on whose behalf; kept in the audit',
-  },
+  name: 'X-Convoke-Run',
+  in: 'header',
+  required: false,
+  description: 'the run on whose behalf; kept in the audit',
   schema: { type: 'string' },
 }
 const keyHeader: Schema = {
-  ...{ name: 'Idempotency-Key', in: 'header', required: true },
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: true,
   description: 'unique to this request; the same key and body again gets the same reply and no second effect',
-  schema: { type: 'string', maxLength: 257 },
+  schema: {
+    type: 'string',
+    maxLength: 257,
+  },
 }
 
 const busy = { 429: refusal('RATE_LIMITED'), 500: refusal('INTERNAL') }

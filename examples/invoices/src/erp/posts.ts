@@ -70,8 +70,13 @@ export function handlePost<Body>(
     const done = result.effect === undefined ? 'refused' : 'applied'
     recordCall(db, now, call, { applied: done, status: result.status, effect: result.effect })
     db.prepare('INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)').run(
-      ...[call.key, fingerprint, result.status, result.problem === true ? 1 : 0, JSON.stringify(result.body)],
-      ...[result.effect ?? null, now],
+      call.key,
+      fingerprint,
+      result.status,
+      result.problem === true ? 1 : 0,
+      JSON.stringify(result.body),
+      result.effect ?? null,
+      now,
     )
     context.beforeCommit()
     return result

@@ -28,9 +28,10 @@ const start = async (options: Partial<StartErpOptions> = {}): Promise<Erp> => {
   started.push(erp)
   return erp
 }
-const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
+const mainPath = fileURLToPath(new URL('./main.ts', import.meta.url))
+const parentPath = fileURLToPath(new URL('./testkit-parent.ts', import.meta.url))
 const run = (...args: string[]): { status: number | null; stderr: string } =>
-  spawnSync(process.execPath, [path('./main.ts'), ...args], { encoding: 'utf8', timeout: 20_000 })
+  spawnSync(process.execPath, [mainPath, ...args], { encoding: 'utf8', timeout: 20_000 })
 
 /** Whether the process is there and no zombie; a zombie's lock and sockets are gone. */
 function alive(pid: number): boolean {
@@ -52,7 +53,7 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 
 describe('an ERP whose parent is killed', () => {
   it.each([[], ['bare']])('ends by itself %s', async (...mode: string[]) => {
-    const parent = spawn(process.execPath, [path('./testkit-parent.ts'), dataDir, ...mode], {
+    const parent = spawn(process.execPath, [parentPath, dataDir, ...mode], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const [line] = (await once(parent.stdout, 'data')) as [Buffer]

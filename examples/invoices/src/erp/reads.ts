@@ -62,7 +62,10 @@ export function findOrders(db: DatabaseSync, query: Query): Result {
     db,
     `SELECT * FROM orders WHERE (? IS NULL OR vendor = ?)
        AND (? IS NULL OR number IN (SELECT po FROM order_lines WHERE article = ?)) ORDER BY date, number`,
-    ...[vendor ?? null, vendor ?? null, article ?? null, article ?? null],
+    vendor ?? null,
+    vendor ?? null,
+    article ?? null,
+    article ?? null,
   ).map((row) => order(db, row))
   return ok({ items })
 }
@@ -209,8 +212,16 @@ const paymentId = (seq: number): string => `PAY-${String(seq).padStart(4, '0')}`
 function vendor(row: Row): VendorWire {
   const get = (column: string): string => text(row[column])
   return {
-    ...{ id: get('id'), name: get('name'), street: get('street'), postcode: get('postcode'), city: get('city') },
-    ...{ country: get('country'), vatId: get('vat_id'), iban: get('iban'), bic: get('bic'), email: get('email') },
+    id: get('id'),
+    name: get('name'),
+    street: get('street'),
+    postcode: get('postcode'),
+    city: get('city'),
+    country: get('country'),
+    vatId: get('vat_id'),
+    iban: get('iban'),
+    bic: get('bic'),
+    email: get('email'),
     accountManager: { name: get('manager_name'), email: get('manager_email') },
     paymentDays: Number(row['payment_days']),
   }
@@ -245,7 +256,9 @@ function payment(row: Row): PaymentWire {
   return {
     id: paymentId(Number(row['seq'])),
     kind: row['kind'] === 'credit' ? 'credit' : 'payment',
-    ...{ invoice: get('invoice'), po: get('po'), vendor: get('vendor') },
+    invoice: get('invoice'),
+    po: get('po'),
+    vendor: get('vendor'),
     amount: fromMinor(Number(row['amount']), currency),
     currency,
     ...(row['iban'] === null ? {} : { iban: get('iban') }),

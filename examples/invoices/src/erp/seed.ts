@@ -13,8 +13,19 @@ export function seed(db: DatabaseSync): void {
   insert(
     `INSERT INTO vendors VALUES (${placeholders(13)})`,
     vendors.map((each) => [
-      ...[each.id, each.name, each.street, each.postcode, each.city, each.country, each.vatId, each.iban, each.bic],
-      ...[each.email, each.accountManager.name, each.accountManager.email, each.paymentDays],
+      each.id,
+      each.name,
+      each.street,
+      each.postcode,
+      each.city,
+      each.country,
+      each.vatId,
+      each.iban,
+      each.bic,
+      each.email,
+      each.accountManager.name,
+      each.accountManager.email,
+      each.paymentDays,
     ]),
   )
   for (const { number, vendor, date, currency, lines, receipts } of orders) {
@@ -27,8 +38,14 @@ export function seed(db: DatabaseSync): void {
     insert(
       `INSERT INTO order_lines VALUES (${placeholders(8)})`,
       lines.map((each) => [
-        ...[number, each.line, each.article, each.description, thousandths(each.quantity)],
-        ...[minor(each.unitPrice, currency), each.taxPercent, minor(times(each.quantity, each.unitPrice), currency)],
+        number,
+        each.line,
+        each.article,
+        each.description,
+        thousandths(each.quantity),
+        minor(each.unitPrice, currency),
+        each.taxPercent,
+        minor(times(each.quantity, each.unitPrice), currency),
       ]),
     )
     insert(
@@ -39,8 +56,12 @@ export function seed(db: DatabaseSync): void {
   insert(
     `INSERT INTO prices VALUES (${placeholders(6)})`,
     prices.map((each) => [
-      ...[each.article, each.vendor, each.validFrom, minor(each.unitPrice, each.currency)],
-      ...[each.currency, each.source],
+      each.article,
+      each.vendor,
+      each.validFrom,
+      minor(each.unitPrice, each.currency),
+      each.currency,
+      each.source,
     ]),
   )
   for (const each of earlierInvoices) {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ErpError } from './error.ts'
@@ -51,7 +51,10 @@ export async function startErp(options: StartErpOptions): Promise<Erp> {
   })
   const { port, url } = await listening(child, exited)
   return {
-    ...{ url, port, pid: child.pid ?? 0, exited },
+    url,
+    port,
+    pid: child.pid ?? 0,
+    exited,
     stop: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill('SIGTERM')
@@ -73,7 +76,9 @@ function flags(options: StartErpOptions): string[] {
     ...given('wait-lock', waitLockMs),
     ...given('faults', faultsFile),
     ...(allowFaults ? ['--allow-faults'] : []),
-    ...['--parent', String(process.pid), '--watch-stdin'],
+    '--parent',
+    String(process.pid),
+    '--watch-stdin',
   ]
 }
 
@@ -85,13 +90,16 @@ function conditions(): string[] {
   })
 }
 
-async function listening(child: ChildProcess, exited: Erp['exited']): Promise<{ port: number; url: string }> {
+async function listening(
+  child: ChildProcessWithoutNullStreams,
+  exited: Erp['exited'],
+): Promise<{ port: number; url: string }> {
   let stderr = ''
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-4096)
   })
-  child.stdin?.on('error', () => {})
-  const lines = createInterface({ input: child.stdout! })
+  child.stdin.on('error', () => {})
+  const lines = createInterface({ input: child.stdout })
   let timer: NodeJS.Timeout | undefined
   try {
     return await Promise.race([
@@ -100,7 +108,7 @@ async function listening(child: ChildProcess, exited: Erp['exited']): Promise<{ 
       }),
       exited.then(({ code, signal }) => {
         const [, name = 'ERP_FAILED', message = stderr] = /^([A-Z_]+): (.*)$/m.exec(stderr) ?? []
-        throw new ErpError(name, message || `the ERP ended with ${signal ?? `code ${code}`} before it listened`)
+        throw new ErpError(name, message || `the ERP ended with ${signal ?? `code ${String(code)}`} before it listened`)
       }),
       new Promise<never>((_, reject) => {
         const late = new ErpError('START_TIMEOUT', `the ERP does not listen after ${startTimeoutMs} ms; ${stderr}`)

@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { openApi } from './openapi.ts'
-import type { StartErpOptions } from './start.ts'
+import type { StartErpOptions, Erp } from './start.ts'
 import { startErp } from './start.ts'
-import type { Erp } from './start.ts'
 import type { FaultInput } from './faults.ts'
 
 export interface Reply {
