@@ -1,0 +1,183 @@
+import { ConvokeError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import { runStream } from '../core/projections.ts'
+import type { Actor } from '../core/record.ts'
+import type { Dispatcher } from '../ports/dispatcher.ts'
+import type { Ledger, Lease, RunFilter, StreamRef } from '../ports/ledger.ts'
+import type { RunRow } from '../core/projections.ts'
+import type { Probe } from '../ports/probe.ts'
+import type { Clock, Ids, Live } from '../ports/runtime.ts'
+import { drive, type Driven, type Runtime } from '../replay/drive.ts'
+import type { Extension } from '../replay/run.ts'
+import { startRun } from '../replay/start.ts'
+import type { AnyWorkflow, Workflow } from '../replay/workflow.ts'
+import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
+
+export interface StartOptions {
+  /** Letters, digits and . _ : ~ -; the same id with the same input finds the run that is there. Made up unless given. */
+  readonly id?: string
+  readonly tags?: readonly string[]
+  /** Higher goes first; 0 unless said. */
+  readonly priority?: number
+  /** Milliseconds since the epoch before which it does not begin. */
+  readonly notBefore?: number
+  readonly by?: Actor
+}
+
+/** What the app room needs from a composition root; everything a test may want to replace. */
+export interface AppParts {
+  readonly tenant: string
+  readonly workflows: Readonly<Record<string, AnyWorkflow>>
+  readonly openLedger: () => Promise<Ledger>
+  readonly dispatcher: (ledger: Ledger, clock: Clock) => Dispatcher
+  readonly extend: (app: { readonly ledger: Ledger; readonly live: Live }, driven: Driven) => readonly Extension[]
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly live: Live
+  readonly redact: (value: Json) => Json
+  readonly probe?: Probe | undefined
+  /** Whether starting a run also drives it in this process; true unless said. */
+  readonly drives: boolean
+  readonly onTrouble: (run: StreamRef, error: ConvokeError) => void
+}
+
+export interface App {
+  readonly tenant: string
+  /** @throws INPUT_INVALID, RUN_EXISTS, WORKFLOW_UNKNOWN */
+  start<I, O>(workflow: Workflow<I, O> | string, input: I, options?: StartOptions): Promise<RunHandle<O>>
+  /** A handle on a run that may or may not exist. */
+  run<O = unknown>(id: string): Promise<RunHandle<O>>
+  runs(filter?: Omit<RunFilter, 'tenant'>): Promise<RunRow[]>
+  /** Drives what is ready, here, until `close`. */
+  work(): Promise<void>
+  /** Resolves when nothing is ready and nothing is driven here. */
+  idle(): Promise<void>
+  ledger(): Promise<Ledger>
+  /** Stops driving: what acted outside is settled, the rest is left for the next worker. Then closes the ledger. */
+  close(): Promise<void>
+}
+
+interface Open {
+  readonly ledger: Ledger
+  readonly handles: HandleDeps
+}
+
+/**
+ * Composes ledger, dispatcher and the rooms' extensions into an app. Owns the opened ledger, the worker's lease and the
+ * dispatcher; opens them at first use, so that making an app costs nothing.
+ */
+export function createApp(parts: AppParts): App {
+  if (parts.tenant === '')
+    throw new ConvokeError('TENANT_MISSING', 'the app names no tenant', {
+      next: "leave it out for 'local', or name one",
+    })
+  const workflows = new Map<string, AnyWorkflow>()
+  for (const workflow of Object.values(parts.workflows)) {
+    if (workflows.has(workflow.name) && workflows.get(workflow.name) !== workflow)
+      throw new ConvokeError('DEFINITION_INVALID', `two workflows are named ${workflow.name}`, {
+        next: 'rename one of them',
+      })
+    workflows.set(workflow.name, workflow)
+  }
+  const statusListeners = new Set<() => void>()
+  const notify = (): void => {
+    for (const listener of statusListeners) listener()
+  }
+  let opening: Promise<Open> | undefined
+  let working: Promise<{ readonly dispatcher: Dispatcher; readonly lease: Lease }> | undefined
+  let closed = false
+
+  function open(): Promise<Open> {
+    if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
+    return (opening ??= (async () => {
+      const ledger = await parts.openLedger()
+      ledger.onChange(notify)
+      const handles: HandleDeps = {
+        ledger,
+        clock: parts.clock,
+        ids: parts.ids,
+        live: parts.live,
+        redact: parts.redact,
+        wake: async (ref) => void (await (await working)?.dispatcher.wake(ref)),
+        onStatus: (listener) => {
+          statusListeners.add(listener)
+          return () => statusListeners.delete(listener)
+        },
+        digestOf: (name) => workflows.get(name),
+      }
+      return { ledger, handles }
+    })())
+  }
+
+  function work(): Promise<{ readonly dispatcher: Dispatcher; readonly lease: Lease }> {
+    return (working ??= (async () => {
+      const { ledger } = await open()
+      const lease = await ledger.register(`w_${parts.ids.next()}`)
+      const runtime: Runtime = {
+        ledger,
+        lease,
+        clock: parts.clock,
+        ids: parts.ids,
+        live: parts.live,
+        probe: parts.probe,
+        redact: parts.redact,
+        workflows,
+        extend: (driven) => parts.extend({ ledger, live: parts.live }, driven),
+        onTrouble: parts.onTrouble,
+      }
+      const dispatcher = parts.dispatcher(ledger, parts.clock)
+      await dispatcher.start(async (ref, signal) => {
+        const result = await drive(runtime, ref, signal)
+        notify()
+        return result
+      })
+      return { dispatcher, lease }
+    })())
+  }
+
+  return {
+    tenant: parts.tenant,
+    async start<I, O>(workflow: Workflow<I, O> | string, input: I, options: StartOptions = {}) {
+      const name = typeof workflow === 'string' ? workflow : workflow.name
+      const its = workflows.get(name)
+      if (its === undefined)
+        throw new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${JSON.stringify(name)} in this app`, {
+          details: { workflow: name, known: [...workflows.keys()] },
+          next: workflows.size === 0 ? 'give the app its workflows' : `use one of: ${[...workflows.keys()].join(', ')}`,
+        })
+      const parsed = await its.parseInput(input)
+      const { handles } = await open()
+      const run = options.id ?? `r_${parts.ids.next()}`
+      await startRun(
+        {
+          tenant: parts.tenant,
+          run,
+          workflow: its,
+          input: parsed,
+          actor: options.by ?? { kind: 'system', id: 'app' },
+          ...(options.tags === undefined ? {} : { tags: options.tags }),
+          ...(options.priority === undefined ? {} : { priority: options.priority }),
+          ...(options.notBefore === undefined ? {} : { notBefore: options.notBefore }),
+        },
+        { ...handles, redact: parts.redact },
+      )
+      if (parts.drives) await (await work()).dispatcher.wake({ tenant: parts.tenant, stream: runStream(run) })
+      return runHandle<O>(handles, parts.tenant, run)
+    },
+    run: async <O>(id: string) => runHandle<O>((await open()).handles, parts.tenant, id),
+    runs: async (filter = {}) => (await open()).ledger.runs({ ...filter, tenant: parts.tenant }),
+    work: async () => void (await work()),
+    idle: async () => (await work()).dispatcher.idle(),
+    ledger: async () => (await open()).ledger,
+    async close() {
+      if (closed) return
+      closed = true
+      const driving = await working?.catch(() => undefined)
+      await driving?.dispatcher.stop()
+      await driving?.lease.release()
+      const opened = await opening?.catch(() => undefined)
+      await opened?.ledger.close()
+      notify()
+    },
+  }
+}

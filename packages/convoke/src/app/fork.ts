@@ -1,0 +1,147 @@
+import { ConvokeError } from '../core/errors.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { noLabels } from '../core/labels.ts'
+import { runStream } from '../core/projections.ts'
+import { seal, type Actor, type Draft } from '../core/record.ts'
+import type { Ledger } from '../ports/ledger.ts'
+import type { Clock, Ids } from '../ports/runtime.ts'
+import { readAll } from '../replay/history.ts'
+import { startRecords } from '../replay/start.ts'
+import { isTerminal, type Entry } from '../replay/types.ts'
+import type { AnyWorkflow } from '../replay/workflow.ts'
+import { setAt } from './pointer.ts'
+
+export interface ForkOptions {
+  /** A path, a checkpoint's name, or a record's seq: the fork shares everything up to and including it. */
+  readonly at: string | number
+  /** Results to correct: step path, JSON Pointer (RFC 6901) into its value, the new value. */
+  readonly set?: readonly { readonly step: string; readonly pointer: string; readonly value: Json }[]
+  /** Which agent version fills a role from here on. */
+  readonly use?: Readonly<Record<string, string>>
+  /** `before` keeps what is before the point; `unchanged` also every later step that nothing changed for. Default `before`. */
+  readonly reuse?: 'before' | 'unchanged'
+  /** What happens to effects that the original already made: `hold` for a person (default), `dry` to simulate, `live` to perform. */
+  readonly effects?: 'hold' | 'dry' | 'live'
+  readonly id?: string
+  readonly by?: Actor
+}
+
+export interface ForkDeps {
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly redact: (value: Json) => Json
+  readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
+}
+
+/** Where a fork's point stands: by seq, by checkpoint (the last of that name), then by path. @throws RECORD_UNKNOWN */
+export function pointOf(entries: readonly Entry[], at: string | number): number {
+  const seq = typeof at === 'number' ? at : /^\d+$/.test(at) ? Number(at) : undefined
+  if (seq !== undefined && seq >= 2 && entries.some((e) => e.record.seq === seq)) return seq
+  const checkpoint = entries.findLast((e) => e.record.type === 'checkpoint.reached' && e.payload['name'] === at)
+  const step = entries.findLast((e) => e.record.path === at && isTerminal(e))
+  const found = checkpoint ?? step
+  if (found !== undefined) return found.record.seq
+  const names = entries.filter((e) => e.record.type === 'checkpoint.reached').map((e) => e.payload['name'] as string)
+  throw new ConvokeError('RECORD_UNKNOWN', `the run has no checkpoint, finished step or record ${JSON.stringify(at)}`, {
+    details: {
+      at,
+      checkpoints: names,
+      steps: entries
+        .filter(isTerminal)
+        .slice(0, 50)
+        .map((e) => e.record.path as string),
+    },
+    next:
+      names.length > 0 ? `use one of the checkpoints: ${names.join(', ')}` : 'convoke show prints the steps of a run',
+  })
+}
+
+/** Makes a run that shares another's records up to a point. The original is only read. Returns the new id. */
+export async function forkRun(deps: ForkDeps, tenant: string, run: string, options: ForkOptions): Promise<string> {
+  const entries = await readAll(deps.ledger, tenant, runStream(run))
+  const first = entries[0]
+  if (first === undefined)
+    throw new ConvokeError('RUN_UNKNOWN', `no run ${run}`, { details: { run }, next: 'convoke runs' })
+  let at = pointOf(entries, options.at)
+  const corrections = (options.set ?? []).map((change) => {
+    const step = entries.findLast((e) => e.record.path === change.step && isTerminal(e))
+    if (step === undefined)
+      throw new ConvokeError(
+        'RECORD_UNKNOWN',
+        `the run has no finished step ${JSON.stringify(change.step)} to correct`,
+        { next: 'convoke show prints the steps of a run' },
+      )
+    // Whatever came after a corrected step may have used its value, so nothing after it is simply kept.
+    if (step.record.seq < at && usedBetween(entries, step, at)) at = step.record.seq
+    return {
+      step,
+      value: setAt(step.payload['value'] ?? null, change.pointer, change.value),
+      pointer: change.pointer,
+      was: step.payload['value'] ?? null,
+    }
+  })
+  const started = first.payload
+  const workflow = deps.digestOf(started['workflow'] as string) ?? {
+    version: started['version'] as string,
+    digest: started['digest'] as string,
+  }
+  const id = options.id ?? `${run}-f${deps.ids.next().slice(-6)}`
+  const actor = options.by ?? { kind: 'system' as const, id: 'app' }
+  const fresh = startRecords(
+    {
+      tenant,
+      run: id,
+      workflow: { name: started['workflow'] as string, ...workflow } as AnyWorkflow,
+      input: entries[1]?.payload['value'],
+      actor,
+      labels: first.record.labels,
+      seed: started['seed'] as string,
+      tags: (started['tags'] as readonly string[] | undefined) ?? [],
+      causes: [{ ref: `${runStream(run)}@${at}`, kind: 'declared' }],
+      fork: {
+        run,
+        at,
+        hash: (entries.find((e) => e.record.seq === at) as Entry).record.hash,
+        reuse: options.reuse ?? 'before',
+        effects: options.effects ?? 'hold',
+        use: { ...options.use },
+      },
+    },
+    deps,
+  )
+  const records = [...fresh.records]
+  const blobs = [...fresh.blobs]
+  for (const { step, value, pointer, was } of corrections) {
+    const draft: Draft = {
+      type: 'value.superseded',
+      critical: true,
+      causes: [{ ref: `${step.record.stream}@${step.record.seq}`, kind: 'supersedes' }],
+      actor,
+      labels: actor.kind === 'person' ? noLabels : step.record.labels,
+      payload: deps.redact({ path: step.record.path as string, pointer, value, was } satisfies JsonObject),
+    }
+    const sealed = seal(draft, {
+      tenant,
+      stream: runStream(id),
+      epoch: 0,
+      head: records[records.length - 1] as Entry['record'],
+      at: Math.floor(deps.clock.now()),
+      salt: deps.ids.salt(),
+    })
+    records.push(sealed.record)
+    if (sealed.spilled !== undefined) blobs.push(sealed.spilled)
+  }
+  await deps.ledger.append([{ ...fresh.append, records }], { blobs })
+  return id
+}
+
+function usedBetween(entries: readonly Entry[], step: Entry, at: number): boolean {
+  const ref = `${step.record.stream}@${step.record.seq}`
+  return entries.some(
+    (e) =>
+      e.record.seq > step.record.seq &&
+      e.record.seq <= at &&
+      e.record.causes.some((c) => c.ref === ref && c.kind !== 'control'),
+  )
+}

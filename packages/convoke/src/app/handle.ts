@@ -1,0 +1,174 @@
+import { ConvokeError, fromErrorData, type ErrorData } from '../core/errors.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { inboxStream, isEnded, runStream, type RunRow } from '../core/projections.ts'
+import type { Actor, LedgerRecord } from '../core/record.ts'
+import type { Ledger, StreamRef } from '../ports/ledger.ts'
+import type { Clock, Ids, Live, LiveEvent } from '../ports/runtime.ts'
+import { entryOf } from '../replay/history.ts'
+import { cancelRun } from '../replay/start.ts'
+import type { Signal } from '../replay/workflow.ts'
+import { forkRun, type ForkOptions } from './fork.ts'
+
+export type RunEvent =
+  { readonly kind: 'record'; readonly record: LedgerRecord } | { readonly kind: 'live'; readonly event: LiveEvent }
+
+/** A run as seen from outside. Everything it says comes from the ledger, so a handle can be made anywhere, any time. */
+export interface RunHandle<O = unknown> {
+  readonly id: string
+  readonly tenant: string
+  /**
+   * Waits until the run has ended.
+   * @throws RUN_FAILED (details.error holds the run's own error), RUN_CANCELLED, RUN_UNKNOWN; a stopped run throws its reason
+   */
+  result(): Promise<O>
+  /** Waits until the run has ended, or waits for something outside, or was stopped. */
+  settled(): Promise<RunRow>
+  /** @throws RUN_UNKNOWN */
+  status(): Promise<RunRow>
+  /** Records as they are committed, from the run's first, and live events of this process; ends with the run. */
+  events(options?: { readonly signal?: AbortSignal }): AsyncIterable<RunEvent>
+  /** @throws INPUT_INVALID when the value does not fit the signal's schema */
+  signal<T>(signal: Signal<T>, value: T, options?: { readonly id?: string; readonly by?: Actor }): Promise<void>
+  cancel(reason?: string): Promise<void>
+  fork(options: ForkOptions): Promise<RunHandle<O>>
+}
+
+export interface HandleDeps {
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly live: Live
+  readonly redact: (value: Json) => Json
+  readonly wake: (ref: StreamRef) => Promise<void>
+  /** Calls back after anything that may have changed a run's status. */
+  readonly onStatus: (listener: () => void) => () => void
+  readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
+}
+
+export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): RunHandle<O> {
+  const { ledger, clock } = deps
+  const ref: StreamRef = { tenant, stream: runStream(run) }
+  const inbox: StreamRef = { tenant, stream: inboxStream(run) }
+
+  async function row(): Promise<RunRow> {
+    const found = await ledger.run(ref)
+    if (found === undefined)
+      throw new ConvokeError('RUN_UNKNOWN', `no run ${run}`, { details: { run }, next: 'convoke runs' })
+    return found
+  }
+
+  async function until(enough: (row: RunRow) => boolean): Promise<RunRow> {
+    let changed: (() => void) | undefined
+    let dirty = false
+    const off = deps.onStatus(() => {
+      dirty = true
+      changed?.()
+    })
+    try {
+      for (;;) {
+        dirty = false
+        const now = await row()
+        if (enough(now)) return now
+        if (!dirty) await new Promise<void>((resolve) => (changed = resolve))
+      }
+    } finally {
+      off()
+    }
+  }
+
+  async function ending(): Promise<{ readonly type: string; readonly payload: JsonObject }> {
+    const head = await ledger.head(ref)
+    const [record] = await ledger.read(ref, { from: head.seq, limit: 1 })
+    const { payload } = await entryOf(ledger, record as LedgerRecord)
+    return { type: (record as LedgerRecord).type, payload }
+  }
+
+  const handle: RunHandle<O> = {
+    id: run,
+    tenant,
+    status: row,
+    settled: () =>
+      until(
+        (r) =>
+          isEnded(r.status) ||
+          r.status === 'stopped' ||
+          (r.status === 'parked' && !(r.due !== undefined && r.due <= clock.now())),
+      ),
+    async result() {
+      const at = await until((r) => isEnded(r.status) || r.status === 'stopped')
+      const { type, payload } = await ending()
+      if (at.status === 'stopped') throw fromErrorData(payload as unknown as ErrorData)
+      if (type === 'run.continued') return runHandle<O>(deps, tenant, payload['next'] as string).result()
+      if (type === 'run.completed') return payload['value'] as O
+      const error = payload['error'] as unknown as ErrorData
+      throw new ConvokeError(
+        type === 'run.cancelled' ? 'RUN_CANCELLED' : 'RUN_FAILED',
+        `run ${run} ${type === 'run.cancelled' ? 'was cancelled' : 'failed'}: ${error.message}`,
+        {
+          details: { run, error: error as unknown as Json },
+          next: `convoke why ${run}`,
+          cause: fromErrorData(error),
+        },
+      )
+    },
+    async *events(options = {}) {
+      const queue: RunEvent[] = []
+      let bell: (() => void) | undefined
+      const ring = (): void => bell?.()
+      const offLive = deps.live.subscribe({ tenant, run }, (event) => {
+        queue.push({ kind: 'live', event })
+        ring()
+      })
+      const offStatus = deps.onStatus(ring)
+      options.signal?.addEventListener('abort', ring)
+      let next = 1
+      try {
+        await row()
+        while (options.signal?.aborted !== true) {
+          const records = await ledger.read(ref, { from: next })
+          for (const record of records) {
+            next = record.seq + 1
+            yield { kind: 'record', record }
+            if (/^run\.(completed|failed|cancelled|continued|stopped)$/.test(record.type)) return
+          }
+          while (queue.length > 0) yield queue.shift() as RunEvent
+          if (records.length === 0)
+            await new Promise<void>((resolve) => {
+              const timer = setTimeout(resolve, 250)
+              bell = () => {
+                clearTimeout(timer)
+                resolve()
+              }
+            })
+        }
+      } finally {
+        offLive()
+        offStatus()
+        options.signal?.removeEventListener('abort', ring)
+      }
+    },
+    async signal(signal, value, options = {}) {
+      await row()
+      const parsed = await signal.parse(value)
+      await ledger.post(inbox, {
+        id: options.id ?? `signal:${deps.ids.next()}`,
+        type: 'signal',
+        at: clock.now(),
+        actor: options.by ?? { kind: 'system', id: 'app' },
+        payload: deps.redact({ name: signal.name, ...(parsed === undefined ? {} : { value: parsed as Json }) }),
+      })
+      await deps.wake(ref)
+    },
+    async cancel(reason = 'asked to') {
+      await row()
+      await cancelRun(ledger, clock, tenant, run, { kind: 'system', id: 'app' }, reason)
+      await deps.wake(ref)
+    },
+    async fork(options) {
+      const id = await forkRun(deps, tenant, run, options)
+      await deps.wake({ tenant, stream: runStream(id) })
+      return runHandle<O>(deps, tenant, id)
+    },
+  }
+  return handle
+}
