@@ -109,7 +109,7 @@ function judge(
 }
 
 /** Values in the form in which they are compared: amounts by value, IBANs without spaces. */
-function stated(field: Field, value: unknown): string | undefined {
+function stated(field: Field, value: string | number | null | undefined): string | undefined {
   if (value === undefined || value === null) return undefined
   if (AMOUNTS.includes(field)) return Number(value).toFixed(2)
   return field === 'iban' ? compactIban(String(value)) : String(value)
@@ -121,7 +121,7 @@ function isoOf(date: string | number | null | undefined): string | undefined {
 
 function renderings(field: Field, value: string): string[] {
   if (field === 'date') {
-    const [year, month, day] = value.split('-')
+    const [year = '', month = '', day = ''] = value.split('-')
     return [value, `${day}.${month}.${year}`, `${day}/${month}/${year}`, `${month}/${day}/${year}`]
   }
   if (field === 'currency') return value === 'EUR' ? ['EUR', '€'] : [value]
@@ -156,11 +156,9 @@ function print(result: ExtractionResult): void {
     for (const field of FIELDS) {
       const count = (verdict: Verdict): number =>
         readings.filter((r) => r.route === route && r.field === field && r.verdict === verdict).length
-      const cells = [count('exact'), count('absent'), count('wrong'), count('elsewhere')]
-      const [exact, absent, wrong, elsewhere] = cells.map(String)
-      console.log(
-        `${field.padEnd(9)}${exact?.padStart(7)}${absent?.padStart(8)}${wrong?.padStart(7)}${elsewhere?.padStart(11)}`,
-      )
+      const cell = (verdict: Verdict, width: number): string => String(count(verdict)).padStart(width)
+      const counts = cell('exact', 7) + cell('absent', 8) + cell('wrong', 7) + cell('elsewhere', 11)
+      console.log(`${field.padEnd(9)}${counts}`)
     }
     const percent = (verdict: Verdict): string => `${((share(readings, route, verdict) ?? 0) * 100).toFixed(1)} %`
     console.log(`all: exact ${percent('exact')}, absent ${percent('absent')}, wrong ${percent('wrong')}`)

@@ -156,8 +156,7 @@ class Reader {
     if (at === undefined || stated === undefined) return undefined
     if (at.element.attrs['format'] !== '102')
       return this.wrong(at, `format ${at.element.attrs['format'] ?? 'missing'}, not 102`)
-    const parts = /^(\d{4})(\d{2})(\d{2})$/.exec(stated)
-    const date = parts === null ? '' : `${parts[1]}-${parts[2]}-${parts[3]}`
+    const date = stated.replace(/^(\d{4})(\d{2})(\d{2})$/, '$1-$2-$3')
     return isRealDate(date) ? date : this.wrong(at, 'not a date')
   }
 

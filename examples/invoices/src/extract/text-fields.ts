@@ -27,30 +27,43 @@ export function labelOf(text: string): string {
     .trim()
 }
 
-/** What stands beside each cell that is the label, or begins with it: `Label: value`, `Label value`. */
-export function valuesOf(layout: Layout, label: RegExp): string[] {
+/**
+ * What stands beside each cell that is the label, or begins with it (`Label: value`, `Label value`); where nothing
+ * `fits` there, what stands aligned under the label, as in a row of headings over a row of values.
+ */
+export function valuesOf(layout: Layout, label: RegExp, fits: (value: string) => boolean): string[] {
+  const whole = new RegExp(`^(?:${label.source})$`, 'i')
   const starts = new RegExp(`^(?:${label.source})\\s*(?::|#|\\s)\\s*(?=\\S)`, 'i')
-  const out: string[] = []
-  for (const cell of layout.cells) {
-    if (new RegExp(`^(?:${label.source})$`, 'i').test(labelOf(cell.text))) {
-      const beside = rightOf(layout, cell)
-        .map((other) => other.text.replace(/^:\s*/, ''))
-        .find((text) => text !== '')
-      if (beside !== undefined) out.push(beside)
-      else {
-        const under = below(layout, cell, 2.2)
-        if (under !== undefined) out.push(under.text)
-      }
-    } else {
+  return layout.cells.flatMap((cell) => {
+    if (!whole.test(labelOf(cell.text))) {
       const match = starts.exec(cell.text)
-      if (match !== null) out.push(cell.text.slice(match[0].length).replace(/^:\s*/, ''))
+      const rest = match === null ? '' : cell.text.slice(match[0].length).replace(/^:\s*/, '').trim()
+      return fits(rest) ? [rest] : []
     }
-  }
-  return out
+    const beside = rightOf(layout, cell).map((other) => other.text.replace(/^:\s*/, ''))
+    const next = beside.find((text) => text !== '')
+    if (next !== undefined && fits(next)) return [next]
+    const under = below(layout, cell, 2.2)
+    if (under === undefined || !fits(under.text)) return []
+    return Math.abs(under.x0 - cell.x0) <= 3 || Math.abs(under.x1 - cell.x1) <= 3 ? [under.text] : []
+  })
 }
 
 /** An identifier: no spaces, at least one digit. */
 const ID = /[\p{L}\d](?:[\p{L}\d._/-]*[\p{L}\d])?/u
+
+/** An identifier on its own, which a date is not. */
+function isId(value: string): boolean {
+  return (
+    new RegExp(`^${ID.source}$`, 'u').test(value.trim()) &&
+    /\d/.test(value) &&
+    parseDate(value) === undefined &&
+    !LIKE_DATE.test(value)
+  )
+}
+
+const LIKE_DATE =
+  /^(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{2,4}|\d{1,2}\S* \p{L}+\.?,? \d{4}|\p{L}+\.? \d{1,2}\S* \d{4})\.?$/u
 const NO = /(?:nr\.?|no\.?|n°|nº|num(?:ber|éro|mer)?\.?|#)/
 
 /** Titles and the UNTDID 1001 code that each one is. A German Gutschrift may be 381 or 389, so it says nothing. */
@@ -106,26 +119,22 @@ export function readHeading(layout: Layout, order: DayOrder | undefined): Headin
       if (parsed !== undefined) dates.push({ value: parsed, rank: 1 })
     }
   })
-  const whole = new RegExp(`^(${ID.source})$`, 'u')
   // A credit note may name the number of the invoice that it credits, which is not its own.
   const credit = agreed(types) === '381'
-  const labelled = [...(credit ? [] : valuesOf(layout, INVOICE_NUMBER)), ...valuesOf(layout, CREDIT_NUMBER)]
-  for (const value of labelled) {
-    const id = whole.exec(value.trim())?.[1]
-    if (id !== undefined && /\d/.test(id) && parseDate(id) === undefined) numbers.push({ value: id, rank: 2 })
-  }
+  const labelled = [...(credit ? [] : valuesOf(layout, INVOICE_NUMBER, isId)), ...valuesOf(layout, CREDIT_NUMBER, isId)]
+  numbers.push(...labelled.map((value) => ({ value, rank: 2 })))
   for (const [label, implied] of DATE_LABELS) {
-    for (const value of valuesOf(layout, label)) {
-      const parsed = parseDate(value, order ?? implied)
-      if (parsed !== undefined) dates.push({ value: parsed, rank: 2 })
-    }
+    const read = (value: string): string | undefined => parseDate(value, order ?? implied)
+    const found = valuesOf(layout, label, (value) => LIKE_DATE.test(value)).map(read)
+    // A date that stands there and cannot be read for certain must not be replaced by a weaker one.
+    dates.push(...found.map((value) => ({ value: value ?? '', rank: 2 })))
   }
   const [number, type, date] = [agreed(numbers), agreed(types), agreed(dates)]
   return {
     titled: types.length > 0,
     ...(number === undefined ? {} : { number }),
     ...(type === undefined || type === '' ? {} : { type }),
-    ...(date === undefined ? {} : { date }),
+    ...(date === undefined || date === '' ? {} : { date }),
   }
 }
 
@@ -162,16 +171,16 @@ const ORDER_MENTION = new RegExp(
 
 export function readOrder(layout: Layout): string | undefined {
   const candidates: Candidate[] = []
-  const add = (value: string | undefined, rank: number): void => {
-    const id = new RegExp(`^(${ID.source})$`, 'u').exec(value?.trim() ?? '')?.[1]
-    if (id !== undefined && /\d/.test(id) && parseDate(id) === undefined) candidates.push({ value: id, rank })
+  const add = (values: readonly string[], rank: number): void => {
+    candidates.push(...values.filter(isId).map((value) => ({ value: value.trim(), rank })))
   }
-  for (const value of valuesOf(layout, ORDER_FIELD)) add(value, 3)
+  add(valuesOf(layout, ORDER_FIELD, isId), 3)
   for (const line of layout.lines) {
-    for (const cell of new Set([line.text, ...line.cells.map((cell) => cell.text)]))
-      add(ORDER_MENTION.exec(cell)?.[1], 2)
+    for (const text of new Set([line.text, ...line.cells.map((cell) => cell.text)])) {
+      add([ORDER_MENTION.exec(text)?.[1] ?? ''], 2)
+    }
   }
-  for (const value of valuesOf(layout, YOUR_REFERENCE)) add(value, 1)
+  add(valuesOf(layout, YOUR_REFERENCE, isId), 1)
   return agreed(candidates)
 }
 
@@ -179,10 +188,7 @@ const PRECEDING =
   /facture liée|facture d'origine|original invoice(?: (?:number|no\.?))?|related invoice|zu rechnung(?: nr\.?)?|ursprungsrechnung|corrected invoice (?:number|no\.?)/
 
 export function readPreceding(layout: Layout): string | undefined {
-  const values = valuesOf(layout, PRECEDING).filter(
-    (value) => new RegExp(`^${ID.source}$`, 'u').test(value) && /\d/.test(value),
-  )
-  return agreed(values.map((value) => ({ value, rank: 1 })))
+  return agreed(valuesOf(layout, PRECEDING, isId).map((value) => ({ value, rank: 1 })))
 }
 
 // Length of an IBAN by country (ISO 13616 registry), the part of it that trades here.
@@ -217,8 +223,8 @@ const CURRENCIES = 'EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|JPY|CNY|CAD|AUD'
 /** A stated currency, else the only one that the pages mention. `$` and `£` name several, so they decide nothing. */
 export function readCurrency(layout: Layout): string | undefined {
   const code = new RegExp(`^(${CURRENCIES})$`)
-  const stated = valuesOf(layout, CURRENCY_LABEL).flatMap((value) => code.exec(value.trim())?.[1] ?? [])
-  if (stated.length > 0) return agreed(stated.map((value) => ({ value, rank: 1 })))
+  const stated = valuesOf(layout, CURRENCY_LABEL, (value) => code.test(value.trim()))
+  if (stated.length > 0) return agreed(stated.map((value) => ({ value: value.trim(), rank: 1 })))
   const mentioned = new Set<string>()
   for (const line of layout.lines) {
     for (const match of line.text.matchAll(

@@ -54,6 +54,9 @@ const LABELS: readonly (readonly [TotalField, RegExp])[] = [
   ],
 ]
 
+/** Words that some use for the sum before tax: a grand total by these counts only where net + tax confirms it. */
+const OPEN = /^(?:summe|betrag|total|gesamt|gesamtbetrag|gesamtsumme|total amount|invoice amount)$/
+
 /** "Summe" and "betrag" alone are headings of columns too; they count only with a word beside them. */
 const BARE = /^(?:summe|betrag|amount|gesamt|netto|brutto|net|UST|paid|balance)$/
 
@@ -82,11 +85,13 @@ interface Proposal {
   readonly value: string
   /** Beside its label; an amount under its label may be a column of the table instead. */
   readonly beside: boolean
+  /** The label leaves open which total it is. */
+  readonly open: boolean
 }
 
 // An amount at the end of its label's own cell: "Nettobetrag: 496,00 €".
 const INLINE = /^(.*?\p{L}.*?)[:\s]\s*((?:[€$£] ?|[A-Z]{3} )?-?\d[\d.,' ]*(?: ?[€$£]| [A-Z]{3})?)$/u
-const RATE = /\s*\d+(?:[.,]\d+)? ?%$/
+const RATE = /(?:@ ?)?(?<![\d.,])\d{1,2}(?:[.,]\d+)? ?%/
 
 export function readTotals(layout: Layout, mark: DecimalMark | undefined): Totals {
   const proposals: Proposal[] = []
@@ -96,20 +101,23 @@ export function readTotals(layout: Layout, mark: DecimalMark | undefined): Total
     const inline = INLINE.exec(cell.text)
     const inlineValue = inline === null ? undefined : parseAmount(inline[2] ?? '', mark)
     const text = inlineValue === undefined ? cell.text : (inline?.[1] ?? '')
-    const rated = RATE.test(text)
-    const label = simplified(text.replace(RATE, ''))
-    const field = fieldOf(label) ?? (rated ? rateLabel(label) : undefined)
-    if (field === undefined || (inlineValue !== undefined && BARE.test(label) && !rated && label !== 'UST')) continue
-    const amounts = inlineValue === undefined ? amountsBeside(layout, cell, mark) : [inlineValue]
-    if (rated) {
+    const ownRate = RATE.exec(text)?.[0]
+    const label = simplified(text.replace(RATE, ' ').replace(/\(\s*\)/, ' '))
+    const field = fieldOf(label) ?? (ownRate === undefined ? undefined : rateLabel(label))
+    if (field === undefined || (inlineValue !== undefined && BARE.test(label) && field !== 'tax')) continue
+    const beside = inlineValue === undefined ? amountsBeside(layout, cell, mark) : { amounts: [inlineValue] }
+    const { amounts } = beside
+    const rate = ownRate ?? beside.rate
+    if (rate !== undefined) {
       const last = amounts.at(-1)
-      if (field === 'tax' && last !== undefined) shares.set(RATE.exec(text)?.[0].trim() ?? '', last)
+      if (field === 'tax' && last !== undefined) shares.set(rate, last)
       continue
     }
-    for (const value of amounts) proposals.push({ field, value, beside: true })
+    const open = OPEN.test(label)
+    for (const value of amounts) proposals.push({ field, value, beside: true, open })
     const under = amounts.length === 0 ? below(layout, cell, 2.5) : undefined
     const value = under === undefined ? undefined : parseAmount(under.text, mark)
-    if (value !== undefined) proposals.push({ field, value, beside: false })
+    if (value !== undefined) proposals.push({ field, value, beside: false, open })
   }
   const [share] = shares.values()
   return decide(proposals, shares.size === 1 ? share : undefined)
@@ -124,62 +132,82 @@ function rateLabel(label: string): TotalField | undefined {
  * The amounts right of a label up to the next label, currency codes skipped. A tax in two currencies has one amount
  * just above and one just below its label, so those within two thirds of a line count as well.
  */
-function amountsBeside(layout: Layout, cell: Cell, mark: DecimalMark | undefined): string[] {
-  const out: string[] = []
+function amountsBeside(
+  layout: Layout,
+  cell: Cell,
+  mark: DecimalMark | undefined,
+): { readonly amounts: readonly string[]; readonly rate?: string } {
+  const amounts: string[] = []
+  let rate: string | undefined
   for (const other of rightOf(layout, cell)) {
     const text = other.text.replace(/^:\s*/, '')
     const value = parseAmount(text, mark)
-    if (value !== undefined) out.push(value)
+    if (value !== undefined) amounts.push(value)
+    else if (new RegExp(`^\\(?${RATE.source}\\)?$`).test(text)) rate = text
     else if (!/^(?:[A-Z]{3}|[€$£]|:)?$/.test(text)) break
   }
-  return out
+  return { amounts, ...(rate === undefined ? {} : { rate }) }
 }
 
 function decide(proposals: readonly Proposal[], share: string | undefined): Totals {
-  const distinct = (field: TotalField, beside: boolean): string[] => {
-    const values = proposals.filter((p) => p.field === field && (p.beside || !beside)).map((p) => p.value)
-    return values.filter((value, index) => values.findIndex((other) => sameNumber(other, value)) === index).slice(0, 12)
-  }
-  const single = (field: TotalField): string | undefined => {
-    const values = distinct(field, true)
-    return values.length === 1 ? values[0] : undefined
-  }
+  const values = (field: TotalField, fits: (proposal: Proposal) => boolean = () => true): string[] =>
+    distinct(proposals.filter((proposal) => proposal.field === field && fits(proposal)).map(({ value }) => value))
+  const beside = (field: TotalField): string[] => values(field, (proposal) => proposal.beside)
+  const stated = (field: TotalField): string | undefined => only(beside(field))
   const contradictions: string[] = []
-  const values: Partial<Record<TotalField, string>> = {}
-  const taxes = distinct('tax', false)
+  const out: Partial<Record<TotalField, string>> = {}
+  const taxes = values('tax')
   if (taxes.length === 0 && share !== undefined) taxes.push(share)
-  const closing = distinct('net', false).flatMap((net) =>
+  // A page that has no net total of its own states it as the sum of the lines, if that closes.
+  const nets = values('net').length > 0 ? values('net') : values('lineTotal')
+  const triple = closing(nets, taxes, distinct([...values('grand'), ...beside('due')]))
+  const closed = triple !== undefined
+  if (closed) Object.assign(out, triple)
+  else if (beside('net').length > 0 && taxes.length > 0 && beside('grand').length > 0) {
+    contradictions.push('net + tax is not the grand total')
+  } else {
+    const grand = only(values('grand', (proposal) => proposal.beside && !proposal.open))
+    const net = stated('net')
+    if (net !== undefined && grand !== undefined && magnitude(net) > magnitude(grand)) {
+      contradictions.push('the net total is larger than the grand total')
+    } else Object.assign(out, defined({ net, tax: stated('tax'), grand }))
+  }
+  Object.assign(out, defined({ lineTotal: stated('lineTotal'), charges: stated('charges') }))
+  Object.assign(out, defined({ allowances: unsigned(stated('allowances')), prepaid: unsigned(stated('prepaid')) }))
+  const due = stated('due')
+  if (contradictions.length > 0 || due === undefined) return { values: out, contradictions }
+  const rest = out.grand === undefined || out.prepaid === undefined ? undefined : cents(out.grand) - cents(out.prepaid)
+  if (rest !== undefined && rest !== cents(due)) {
+    contradictions.push('the grand total less what was paid is not the amount due')
+    delete out.prepaid
+  } else if (out.grand !== undefined && magnitude(due) > magnitude(out.grand)) {
+    contradictions.push('the amount due is above the grand total')
+  } else out.due = due
+  if (contradictions.length > 0 && !closed) delete out.grand
+  return { values: out, contradictions }
+}
+
+/** The one way, up to notation, in which a net total and a tax add up to a grand total. */
+function closing(
+  nets: readonly string[],
+  taxes: readonly string[],
+  grands: readonly string[],
+): { net: string; tax: string; grand: string } | undefined {
+  const all = nets.flatMap((net) =>
     taxes.flatMap((tax) =>
-      [...distinct('grand', false), ...distinct('due', true)]
-        .filter((grand) => cents(net) + cents(tax) === cents(grand))
-        .map((grand) => ({ net, tax, grand })),
+      grands.filter((grand) => cents(net) + cents(tax) === cents(grand)).map((grand) => ({ net, tax, grand })),
     ),
   )
-  const triples = new Set(closing.map((triple) => JSON.stringify([cents(triple.net), cents(triple.tax)].map(String))))
-  const triple = closing[0]
-  if (triples.size === 1 && triple !== undefined) Object.assign(values, triple)
-  else {
-    const [net, tax, grand] = [single('net'), single('tax'), single('grand')]
-    const all = distinct('net', true).length > 0 && taxes.length > 0 && distinct('grand', true).length > 0
-    if (all) {
-      contradictions.push('net + tax is not the grand total')
-    } else if (net !== undefined && grand !== undefined && magnitude(net) > magnitude(grand)) {
-      contradictions.push('the net total is larger than the grand total')
-    } else Object.assign(values, defined({ net, tax, grand }))
-  }
-  Object.assign(values, defined({ lineTotal: single('lineTotal'), charges: single('charges') }))
-  Object.assign(values, defined({ allowances: unsigned(single('allowances')), prepaid: unsigned(single('prepaid')) }))
-  const due = single('due')
-  if (contradictions.length === 0 && due !== undefined) {
-    const { grand, prepaid } = values
-    const rest = grand === undefined || prepaid === undefined ? undefined : cents(grand) - cents(prepaid)
-    if (rest !== undefined && rest !== cents(due))
-      contradictions.push('grand total less what was paid is not the amount due')
-    else if (grand !== undefined && magnitude(due) > magnitude(grand))
-      contradictions.push('the amount due is above the grand total')
-    else values.due = due
-  }
-  return { values, contradictions }
+  return all.length === 1 ? all[0] : undefined
+}
+
+/** The different numbers among some, as first written; at most a dozen, more is no set of totals. */
+function distinct(values: readonly string[]): string[] {
+  return values.filter((value, index) => values.findIndex((other) => sameNumber(other, value)) === index).slice(0, 12)
+}
+
+function only(values: readonly string[]): string | undefined {
+  return values.length === 1 ? values[0] : undefined
 }
 
 function cents(amount: string): bigint {

@@ -81,7 +81,7 @@ function elements(
     if (ns === undefined && prefix !== '') throw new XmlRefused(`the prefix ${prefix} is not declared`)
     const content = node[tag]
     const text = Array.isArray(content)
-      ? (content as RawNode[]).map((part) => (part['#text'] === undefined ? '' : String(part['#text']))).join('')
+      ? (content as RawNode[]).map((part) => (typeof part['#text'] === 'string' ? part['#text'] : '')).join('')
       : ''
     out.push({
       ns: ns ?? '',
