@@ -18,7 +18,7 @@ import type { StepPromise } from './step-promise.ts'
 import { ContinueAs, type AnyWorkflow, type BoardKey, type Signal } from './workflow.ts'
 
 /** Adds methods of higher rooms (`call`, `ask`, …) to the run object of a scope. */
-export type Extension = (scope: Scope) => object
+export type Extension = (scope: Scope, derive: (inner: Scope) => DurableRun) => object
 
 export interface RunDeps extends ChildDeps {
   readonly keyed: (text: string) => string
@@ -138,7 +138,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
     log: (message: string, data?: Json) =>
       engine.live(scope, 'log', data === undefined ? { message } : { message, data }),
   }
-  return Object.assign(run, ...deps.extensions.map((extend) => extend(scope))) as unknown as DurableRun
+  return Object.assign(run, ...deps.extensions.map((extend) => extend(scope, derive))) as unknown as DurableRun
 }
 
 function draw(scope: Scope): Buffer {
