@@ -32,5 +32,4 @@ export interface Claim {
   completion?: Completion
   /** Own scope of an operation that orchestrates. */
   inner?: Scope
-  repeat: number
 }

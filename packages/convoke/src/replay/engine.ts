@@ -1,18 +1,18 @@
-import { canonicalize, deepFreeze } from '../core/canonical.ts'
-import { ConvokeError, errorJson, fromErrorData, toErrorData, type ErrorData } from '../core/errors.ts'
-import { sha256 } from '../core/hash.ts'
-import type { Json, JsonObject } from '../core/json.ts'
-import { joinLabels, noLabels, type Labels } from '../core/labels.ts'
-import { joinPath } from '../core/path.ts'
+import { deepFreeze } from '../core/canonical.ts'
+import { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Labels } from '../core/labels.ts'
 import { refOf, type Actor, type RecordRef } from '../core/record.ts'
 import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Clock, Live } from '../ports/runtime.ts'
 import type { Claim } from './claim.ts'
+import { Claims, enter, leave } from './claims.ts'
 import { fits, mismatch, unclaimed } from './divergence.ts'
-import { Mailbox } from './mailbox.ts'
-import { Provenance, whyOf, type Origin } from './provenance.ts'
-import { Scope, type EngineHandle } from './scope.ts'
+import { endingOf } from './finish.ts'
+import { givenUp, Settlers } from './given-up.ts'
 import type { Superseded } from './history.ts'
+import { Mailbox } from './mailbox.ts'
+import { Scope, type EngineHandle } from './scope.ts'
 import type { Sequencer } from './sequencer.ts'
 import { StepPromise } from './step-promise.ts'
 import { makeTask, type TaskHost } from './task.ts'
@@ -35,13 +35,7 @@ export interface EngineOptions {
   readonly supersede?: ReadonlyMap<string, Superseded> | undefined
 }
 
-const inputKept = 2048
 const graceMs = 500
-
-interface Settler {
-  readonly scope: Scope
-  readonly resolve: () => void
-}
 
 /**
  * One driven run. Owns: the scopes, the claims, the order in which results reach workflow code.
@@ -65,13 +59,13 @@ export class Engine implements EngineHandle, TaskHost {
   inboxRead = 0
   stopped: Error | undefined
 
-  readonly #provenance = new Provenance()
+  readonly #claims: Claims
   readonly #fresh: Claim[] = []
   readonly #completed: Claim[] = []
   readonly #suspects: { readonly path: string; readonly promise: StepPromise<unknown> }[] = []
   readonly #closed = new Set<string>()
-  readonly #prints = new Map<string, string>()
-  #settlers: Settler[] = []
+  readonly #opened = new Set<string>()
+  readonly #settlers = new Settlers()
   #cursor = 0
   #bell: (() => void) | undefined
   #rung = false
@@ -79,11 +73,14 @@ export class Engine implements EngineHandle, TaskHost {
 
   constructor(options: EngineOptions) {
     this.o = options
+    this.#claims = new Claims(options.keyed)
     this.time = options.history[0]?.record.at ?? 0
     this.root = new Scope(this, '', undefined)
     this.undoScope = new Scope(this, '', undefined)
-    for (const entry of options.history)
+    for (const entry of options.history) {
+      if (entry.record.fold !== undefined) this.#opened.add(entry.record.fold)
       if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
+    }
   }
 
   get tenant(): string {
@@ -105,47 +102,16 @@ export class Engine implements EngineHandle, TaskHost {
   // ---- what workflow code calls -------------------------------------------------------------------------------------
 
   claim(scope: Scope, operation: Operation): StepPromise<unknown> {
-    const inputText = operation.input === undefined ? undefined : canonicalize(operation.input)
-    const { path, repeat } = this.#place(scope, operation)
-    let resolve!: (value: unknown) => void
-    let reject!: (error: unknown) => void
-    const promise = new StepPromise<unknown>((yes, no) => {
-      resolve = yes
-      reject = no
-    })
-    StepPromise.quiet(promise)
-    const input = new Map<RecordRef, Origin>()
-    const declared = new Map<RecordRef, Origin>()
-    if (operation.input !== undefined) this.#provenance.collect(operation.input, input)
-    if (operation.from !== undefined) this.#provenance.collect(operation.from, declared)
-    const { causes, labels } = whyOf(input, declared, scope.frontier, operation.causes ?? [])
-    const claim: Claim = {
-      path,
-      key: operation.name,
-      scope,
-      operation,
-      inputText,
-      fingerprint: this.#fingerprint(operation, inputText),
-      environment:
-        operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
-      causes,
-      labels,
-      builtOn: [...scope.frontier.keys()],
-      history: [],
-      promise,
-      resolve,
-      reject,
-      waits: new Set(),
-      state: 'claimed',
-      repeat,
-    }
+    const claim = this.#claims.make(scope, operation)
+    const { path, promise } = claim
     if (scope.dead) {
       this.#free(claim)
-      reject(givenUp(scope))
+      claim.reject(givenUp(scope))
       return promise
     }
     this.claims.set(path, claim)
-    if (operation.orchestrate !== undefined && !this.#closed.has(path)) this.#orchestrate(claim)
+    if (operation.orchestrate !== undefined && !this.#closed.has(path) && !this.#reusable(claim))
+      this.#orchestrate(claim)
     else this.#fresh.push(claim)
     this.ring()
     return promise
@@ -166,10 +132,7 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Resolves when nothing that may have acted outside is pending in a given-up scope. */
   settled(scope: Scope): Promise<void> {
-    return new Promise((resolve) => {
-      this.#settlers.push({ scope, resolve })
-      this.#checkSettlers()
-    })
+    return this.#settlers.wait(scope, this.claims.values())
   }
 
   async rollback(scope: Scope): Promise<void> {
@@ -238,8 +201,7 @@ export class Engine implements EngineHandle, TaskHost {
         this.#finish(claim)
         return 'delivered'
       }
-      const reused =
-        claim.history.length === 0 && claim.operation.path === undefined ? this.o.reuse?.(claim) : undefined
+      const reused = this.#reusable(claim)
       if (reused !== undefined) {
         claim.completion = reused
         this.#finish(claim)
@@ -311,43 +273,17 @@ export class Engine implements EngineHandle, TaskHost {
 
   // ---- inside -------------------------------------------------------------------------------------------------------
 
-  /** Most steps have no arguments, or the same few: their fingerprints are computed once. */
-  #fingerprint(operation: Operation, inputText: string | undefined): string {
-    const text = `${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`
-    const known = this.#prints.get(text)
-    if (known !== undefined) return known
-    const print = this.o.keyed(text).slice(0, 32)
-    if (text.length <= 256 && this.#prints.size < 1000) this.#prints.set(text, print)
-    return print
-  }
-
-  #place(scope: Scope, operation: Operation): { path: string; repeat: number } {
-    if (operation.path !== undefined) return { path: operation.path, repeat: 0 }
-    const repeat = this.enter(scope, operation.name)
-    return { path: joinPath(scope.path, operation.name, repeat), repeat }
-  }
-
-  /** Takes a name in a scope; `leave` gives it back. */
   enter(scope: Scope, name: string): number {
-    const slot = scope.names.get(name) ?? { count: 0, pending: 0 }
-    if (slot.pending > 0)
-      throw new ConvokeError(
-        'STEP_REPEATED',
-        `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`,
-        {
-          details: { scope: scope.path, name },
-          next: 'await the first one, or use all() with named branches or map() with a key per item',
-        },
-      )
-    slot.count++
-    slot.pending++
-    scope.names.set(name, slot)
-    return slot.count
+    return enter(scope, name)
   }
 
   leave(scope: Scope, name: string): void {
-    const slot = scope.names.get(name)
-    if (slot !== undefined && slot.pending > 0) slot.pending--
+    leave(scope, name)
+  }
+
+  #reusable(claim: Claim): Completion | undefined {
+    if (claim.history.length > 0 || claim.operation.path !== undefined || this.#opened.has(claim.path)) return undefined
+    return this.o.reuse?.(claim)
   }
 
   #orchestrate(claim: Claim): void {
@@ -413,54 +349,14 @@ export class Engine implements EngineHandle, TaskHost {
   /** Makes a completion the record that ends the step, and delivers it. */
   #finish(claim: Claim): void {
     const completion = claim.completion as Completion
-    const op = claim.operation
-    const failed = completion.error !== undefined
-    const kept = claim.inputText !== undefined && op.effect !== true && claim.inputText.length <= inputKept
-    let value: Json | undefined
-    let error: ErrorData | undefined = completion.error
-    if (!failed && completion.value !== undefined) {
-      try {
-        canonicalize(completion.value)
-        value = completion.value as Json
-      } catch (refused) {
-        error = toErrorData(refused)
-      }
+    const { sequencer, actor } = this.o
+    let entry: Entry
+    try {
+      entry = sequencer.enqueue(endingOf(claim, completion, completion.error, actor), completion.blobs)
+    } catch (refused) {
+      if (!isConvokeError(refused, 'NOT_CANONICAL')) throw refused
+      entry = sequencer.enqueue(endingOf(claim, completion, toErrorData(refused), actor), completion.blobs)
     }
-    const payload: JsonObject = {
-      op: op.kind,
-      fp: claim.fingerprint,
-      ...(op.target === undefined ? {} : { target: op.target }),
-      ...(op.version === undefined ? {} : { version: op.version }),
-      ...(claim.environment === undefined ? {} : { env: claim.environment }),
-      ...(op.declared ? { declared: true } : {}),
-      ...(op.fold ? { fold: true } : {}),
-      ...(kept ? { input: op.input as Json } : {}),
-      ...(error === undefined ? (value === undefined ? {} : { value }) : { error: errorJson(error) }),
-      ...(completion.usage === undefined ? {} : { usage: completion.usage }),
-      ...(completion.reads === undefined ? {} : { reads: completion.reads as unknown as Json }),
-      ...completion.extra,
-    }
-    const inner =
-      claim.inner === undefined ? [] : [...claim.inner.frontier].filter(([ref]) => !claim.builtOn.includes(ref))
-    const causes = [
-      ...claim.causes,
-      ...inner.map(([ref]) => ({ ref, kind: 'control' as const })),
-      ...(completion.causes ?? []),
-    ]
-    const labels =
-      completion.labelsInstead ?? joinLabels([claim.labels, ...inner.map(([, l]) => l), completion.labels ?? noLabels])
-    const entry = this.o.sequencer.enqueue(
-      {
-        type: error === undefined ? (op.record ?? 'step.completed') : 'step.failed',
-        path: claim.path,
-        ...(claim.scope.fold === undefined ? {} : { fold: claim.scope.fold }),
-        causes,
-        actor: op.actor ?? this.o.actor,
-        labels,
-        payload,
-      },
-      completion.blobs,
-    )
     const taken = completion.extra?.['inbox']
     if (typeof taken === 'number') this.mailbox.takeRecorded(taken)
     this.#deliver(claim, entry)
@@ -487,8 +383,8 @@ export class Engine implements EngineHandle, TaskHost {
       op.applied?.(entry)
       const stored = deepFreeze(payload['value'])
       const value = op.present === undefined ? stored : op.present(stored, entry)
-      this.#provenance.register(stored, origin)
-      if (value !== stored) this.#provenance.register(value, origin)
+      this.#claims.register(stored, origin)
+      if (value !== stored) this.#claims.register(value, origin)
       const undo = op.undo?.(value)
       if (undo !== undefined) claim.scope.transaction.compensations.push({ path: claim.path, operation: undo })
       claim.resolve(value)
@@ -501,21 +397,11 @@ export class Engine implements EngineHandle, TaskHost {
     claim.waits.clear()
     this.claims.delete(claim.path)
     this.#free(claim)
-    this.#checkSettlers()
+    this.#settlers.check(this.claims.values())
   }
 
   #free(claim: Claim): void {
-    if (claim.operation.path === undefined) this.leave(claim.scope, claim.key)
-  }
-
-  #checkSettlers(): void {
-    if (this.#settlers.length === 0) return
-    const pending = [...this.claims.values()].filter((c) => c.operation.effect === true && c.scope.dead)
-    this.#settlers = this.#settlers.filter(({ scope, resolve }) => {
-      const waits = pending.some((c) => within(c.scope, scope))
-      if (!waits) resolve()
-      return waits
-    })
+    if (claim.operation.path === undefined) leave(claim.scope, claim.key)
   }
 
   /** Code that awaits something of its own (a native promise from a thread pool) may claim a little later. */
@@ -528,19 +414,6 @@ export class Engine implements EngineHandle, TaskHost {
     }
     return false
   }
-}
-
-function within(inner: Scope, outer: Scope): boolean {
-  for (let scope: Scope | undefined = inner; scope !== undefined; scope = scope.parent) if (scope === outer) return true
-  return false
-}
-
-function givenUp(scope: Scope): ConvokeError {
-  const reason: unknown = scope.controller.signal.reason
-  return new ConvokeError(
-    'SCOPE_CANCELLED',
-    `scope ${scope.path === '' ? 'of the run' : scope.path} was given up${reason instanceof Error ? `: ${reason.message}` : ''}`,
-  )
 }
 
 function attempt(work: () => Completion): Completion {

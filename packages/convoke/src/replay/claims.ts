@@ -1,0 +1,97 @@
+import { canonicalize } from '../core/canonical.ts'
+import { ConvokeError } from '../core/errors.ts'
+import { sha256 } from '../core/hash.ts'
+import { joinPath } from '../core/path.ts'
+import type { RecordRef } from '../core/record.ts'
+import type { Claim } from './claim.ts'
+import { Provenance, whyOf, type Origin } from './provenance.ts'
+import type { Scope } from './scope.ts'
+import { StepPromise } from './step-promise.ts'
+import type { Operation } from './types.ts'
+
+const maxPrints = 1000
+const printedText = 256
+
+/** Makes claims out of operations: path, fingerprint, causes and labels. Owns where delivered values came from. */
+export class Claims {
+  readonly #keyed: (text: string) => string
+  readonly #provenance = new Provenance()
+  readonly #prints = new Map<string, string>()
+
+  constructor(keyed: (text: string) => string) {
+    this.#keyed = keyed
+  }
+
+  /** @throws NOT_CANONICAL, NAME_INVALID, STEP_REPEATED; the scope is unchanged then */
+  make(scope: Scope, operation: Operation): Claim {
+    const inputText = operation.input === undefined ? undefined : canonicalize(operation.input)
+    const repeat = operation.path === undefined ? enter(scope, operation.name) : 0
+    let resolve!: (value: unknown) => void
+    let reject!: (error: unknown) => void
+    const promise = new StepPromise<unknown>((yes, no) => {
+      resolve = yes
+      reject = no
+    })
+    StepPromise.quiet(promise)
+    const input = new Map<RecordRef, Origin>()
+    const declared = new Map<RecordRef, Origin>()
+    if (operation.input !== undefined) this.#provenance.collect(operation.input, input)
+    if (operation.from !== undefined) this.#provenance.collect(operation.from, declared)
+    return {
+      ...whyOf(input, declared, scope.frontier, operation.causes ?? []),
+      path: operation.path ?? joinPath(scope.path, operation.name, repeat),
+      key: operation.name,
+      scope,
+      operation,
+      inputText,
+      fingerprint: this.#fingerprint(operation, inputText),
+      environment:
+        operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
+      builtOn: [...scope.frontier.keys()],
+      history: [],
+      promise,
+      resolve,
+      reject,
+      waits: new Set(),
+      state: 'claimed',
+    }
+  }
+
+  /** Everything inside a delivered value leads back to its record. */
+  register(value: unknown, origin: Origin): void {
+    this.#provenance.register(value, origin)
+  }
+
+  /** Most steps have no arguments, or the same few: their fingerprints are computed once. */
+  #fingerprint(operation: Operation, inputText: string | undefined): string {
+    const text = `${operation.kind}\n${operation.target ?? ''}\n${operation.version ?? ''}\n${inputText ?? ''}`
+    const known = this.#prints.get(text)
+    if (known !== undefined) return known
+    const print = this.#keyed(text).slice(0, 32)
+    if (text.length <= printedText && this.#prints.size < maxPrints) this.#prints.set(text, print)
+    return print
+  }
+}
+
+/** Takes a name in a scope; `leave` gives it back. @throws STEP_REPEATED while its predecessor is unfinished */
+export function enter(scope: Scope, name: string): number {
+  const slot = scope.names.get(name) ?? { count: 0, pending: 0 }
+  if (slot.pending > 0)
+    throw new ConvokeError(
+      'STEP_REPEATED',
+      `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`,
+      {
+        details: { scope: scope.path, name },
+        next: 'await the first one, or use all() with named branches or map() with a key per item',
+      },
+    )
+  slot.count++
+  slot.pending++
+  scope.names.set(name, slot)
+  return slot.count
+}
+
+export function leave(scope: Scope, name: string): void {
+  const slot = scope.names.get(name)
+  if (slot !== undefined && slot.pending > 0) slot.pending--
+}
