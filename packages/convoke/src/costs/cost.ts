@@ -48,6 +48,8 @@ function table(): Table {
 export function costOf(used: Used): Cost | undefined {
   const { input, output, cacheRead, cacheWrite } = used.tokens
   if (input === undefined && output === undefined) return undefined
+  // The table would take the word `openai` for OpenAI itself, and a server of one's own for its prices.
+  if (used.provider === 'openai-compatible') return undefined
   const { calcPrice, name } = table()
   const usage = {
     // The table's input is the whole prompt, the cached classes being parts of it: as in our Tokens.

@@ -186,7 +186,7 @@ function header(headers: Readonly<Record<string, string>>, name: string): string
 /** Keys as the providers write them, also where an error message quotes a wrong one half hidden. */
 const keyLike = /\b(?:(?:sk|pk|rk|xai|gsk|hf)[-_][A-Za-z0-9*_-]{8,}|AIza[A-Za-z0-9_-]{20,})/g
 const keyNamed =
-  /\b((?:bearer|(?:api[-_ ]?key|token|secret|authorization)(?: provided)?["']?\s*[:=])\s*["']?)[^\s"',]{6,}/gi
+  /\b((?:api[-_ ]?key|token|secret|authorization)(?: provided)?["']?\s*[:=]\s*["']?(?:(?:bearer|basic)\s+)?|bearer\s+)[^\s"',]{6,}/gi
 
 export function scrub(text: string, secrets: readonly string[]): string {
   let out = text
