@@ -1,0 +1,268 @@
+/**
+ * The child's half of a measurement: one workload on one system in one fresh process. A peer's program gives an
+ * `Engine`; the workloads here are the same for all of them, so that only the engine differs. Figures leave through
+ * file descriptor 3, since libraries log to the other two.
+ */
+import { writeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { measureFsyncRate, peakRss } from '../limits.ts'
+import { payload } from '../report.ts'
+
+/** The work inside a durable step: gives the result that the engine must store. `run` names the run, `i` the step. */
+export type Body = (run: string, i: number) => StepResult
+
+/** 1 KB as JSON in most workloads, 2 KB in conversations. */
+export interface StepResult {
+  readonly i: number
+  readonly text: string
+}
+
+/** What a peer must be able to do. Each promise resolves when the engine says that the work is durably done. */
+export interface Engine {
+  /** One run of `steps` steps in sequence; the result of each is stored. */
+  chain(run: string, steps: number): Promise<void>
+  /** Takes up a chain that a killed process left, by whatever way the engine offers. */
+  resume(run: string, steps: number): Promise<void>
+  /** One conversation; `before(turn)` is called as each turn begins. Each turn stores a question and an answer. */
+  converse(run: string, turns: number, before: (turn: number) => void): Promise<void>
+  /** One run that starts `branches` steps at once and joins them. */
+  fanout(run: string, branches: number): Promise<void>
+  /** Starts runs that wait for a signal; resolves when all of them wait, durably. */
+  park(runs: readonly string[]): Promise<void>
+  /** Signals all of them; resolves when all have ended. */
+  wake(runs: readonly string[]): Promise<void>
+  /** Bytes that the store takes when that is not the sum of its folder. */
+  storedBytes?(): Promise<number>
+  /** Syncs so far when strace cannot see them (a server of its own). */
+  syncs?(): Promise<number>
+  /** What the store says about its own durability, for the note. */
+  durability(): Promise<string>
+  close(): Promise<void>
+}
+
+export interface Peer {
+  open(order: Order, body: Body): Promise<Engine>
+  /** Why a system cannot do a workload of this size; undefined when it can. */
+  cannot?(system: string, workload: string, size: number): string | undefined
+}
+
+/** What a child is told, as JSON in its first argument. */
+export interface Order {
+  readonly workload: string
+  readonly system: string
+  readonly dir: string
+  readonly size: number
+  /** `Date.now()` right before this process was started. */
+  readonly spawnedAt: number
+}
+
+/** What a child answers: a figure a line. */
+export interface Figure {
+  readonly metric: string
+  readonly value: number | null
+  readonly unit: string
+  readonly note?: string
+}
+
+export const WARMUP_STEPS = 100
+
+type Workload = (order: Order, peer: Peer) => Promise<void>
+
+const workloads: Record<string, Workload> = {
+  chain,
+  conversation,
+  concurrent,
+  fanout,
+  'recovery-crash': recoveryCrash,
+  recovery,
+  parked,
+  coldstart,
+  syncs,
+}
+
+/** The last line of every peer's program. */
+export async function serve(peer: Peer): Promise<void> {
+  const order = JSON.parse(process.argv[2] ?? '{}') as Order
+  const workload = workloads[order.workload]
+  if (workload === undefined) throw new Error(`unknown workload ${order.workload}`)
+  const reason = peer.cannot?.(order.system, order.workload.replace('-crash', ''), order.size)
+  if (reason === undefined) await workload(order, peer)
+  else tell({ metric: 'cannot', value: null, unit: '', note: reason })
+  process.exit(0)
+}
+
+/** Runs `one` for each of `items`, at most `limit` at a time. */
+export async function eachOf<T>(items: readonly T[], limit: number, one: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0
+  const lane = async (): Promise<void> => {
+    while (next < items.length) {
+      const item = items[next++]
+      if (item !== undefined) await one(item)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
+}
+
+/** A result whose JSON is `bytes` long. */
+export function resultOf(i: number, bytes: number): StepResult {
+  const empty = JSON.stringify({ i, text: '' }).length
+  return { i, text: payload(bytes - empty, i) }
+}
+
+async function chain(order: Order, peer: Peer): Promise<void> {
+  const { dir, size } = order
+  const at: number[] = []
+  const body: Body = (run, i) => {
+    if (run === 'chain') at[i] = performance.now()
+    return resultOf(i, 1024)
+  }
+  const engine = await peer.open(order, body)
+  await engine.chain('warm-up', WARMUP_STEPS)
+  // Before and after: on a shared machine the disk's own rate may change by ten within seconds.
+  const before = measureFsyncRate(dir).append1k
+  await engine.chain('chain', size)
+  const end = performance.now()
+  const after = measureFsyncRate(dir).append1k
+  const time = (from: number, to: number): number => (to === size ? end : (at[to] ?? NaN)) - (at[from] ?? NaN)
+  const span = Math.min(100, Math.floor(size / 2))
+  tell({ metric: 'steps_per_s', value: (size / time(0, size)) * 1000, unit: 'steps/s' })
+  const note = `${Math.round(before)} before, ${Math.round(after)} after`
+  tell({ metric: 'fdatasync_per_s', value: (before + after) / 2, unit: '1/s', note })
+  const growth = time(size - 1 - span, size - 1) / time(0, span)
+  tell({ metric: 'last100_over_first100', value: growth, unit: 'ratio' })
+  tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
+  await engine.close()
+}
+
+async function conversation(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const at: number[] = []
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 2048))
+  await engine.converse('warm-up', 20, () => undefined)
+  const empty = (await engine.storedBytes?.()) ?? 0
+  await engine.converse('talk', size, (turn) => {
+    at[turn] = performance.now()
+  })
+  at[size] = performance.now()
+  const bytes = ((await engine.storedBytes?.()) ?? 0) - empty
+  // Single turns are noisy on a busy machine: the median of the five around each.
+  const turn = (n: number): number =>
+    median([-2, -1, 0, 1, 2].map((by) => Math.min(size, n + by)).map((n) => (at[n] ?? NaN) - (at[n - 1] ?? NaN)))
+  const ratio = turn(size - 2) / turn(Math.min(10, Math.floor(size / 2)))
+  tell({ metric: 'turn500_over_turn10', value: ratio, unit: 'ratio' })
+  tell({ metric: 'total_ms', value: (at[size] ?? NaN) - (at[0] ?? NaN), unit: 'ms' })
+  await engine.close()
+  // A store that is a folder is measured by the parent after this process has ended.
+  if (bytes > 0) tell({ metric: 'bytes_on_disk', value: bytes, unit: 'bytes' })
+}
+
+async function concurrent(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  await engine.chain('warm-up', 10)
+  const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
+  const from = performance.now()
+  await Promise.all(runs.map((run) => engine.chain(run, 10)))
+  const ms = performance.now() - from
+  tell({ metric: 'steps_per_s', value: ((size * 10) / ms) * 1000, unit: 'steps/s' })
+  tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
+  await engine.close()
+}
+
+async function fanout(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  await engine.fanout('warm-up', size)
+  const times: number[] = []
+  for (let round = 0; round < 5; round++) {
+    const from = performance.now()
+    await engine.fanout(`fan-${round}`, size)
+    times.push(performance.now() - from)
+  }
+  tell({ metric: 'ms', value: median(times), unit: 'ms', note: 'median of 5' })
+  await engine.close()
+}
+
+/** Kills its own process from within step `size / 2`, before that step has a result. */
+async function recoveryCrash(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const body: Body = (_run, i) => {
+    if (i === size / 2) process.kill(process.pid, 'SIGKILL')
+    return resultOf(i, 1024)
+  }
+  const engine = await peer.open(order, body)
+  await engine.chain('chain', size)
+  throw new Error('the process should have been killed')
+}
+
+async function recovery(order: Order, peer: Peer): Promise<void> {
+  const { size, spawnedAt } = order
+  const half = size / 2
+  const repeated = new Set<number>()
+  const reached = Promise.withResolvers<number>()
+  const body: Body = (_run, i) => {
+    if (i < half) repeated.add(i)
+    else reached.resolve(Date.now() - spawnedAt)
+    return resultOf(i, 1024)
+  }
+  const engine = await peer.open(order, body)
+  const ended = engine.resume('chain', size)
+  const ms = await Promise.race([reached.promise, ended.then(() => reached.promise)])
+  const again = repeated.size === 0 ? {} : { note: `${repeated.size} finished steps ran again` }
+  tell({ metric: 'ms_to_first_new_step', value: ms, unit: 'ms', ...again })
+}
+
+async function parked(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  await engine.park(['warm-up'])
+  await engine.wake(['warm-up'])
+  const idle = await settledMb()
+  const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
+  const from = performance.now()
+  await engine.park(runs)
+  tell({ metric: 'ms_to_park_all', value: performance.now() - from, unit: 'ms' })
+  tell({ metric: 'mb_above_idle', value: (await settledMb()) - idle, unit: 'MB' })
+  const before = performance.now()
+  await engine.wake(runs)
+  tell({ metric: 'ms_to_wake_all', value: performance.now() - before, unit: 'ms' })
+  await engine.close()
+}
+
+async function coldstart(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  await engine.chain('hello', size)
+  await engine.close()
+}
+
+/** Run under strace twice, with two sizes: the difference is what the steps alone cost. */
+async function syncs(order: Order, peer: Peer): Promise<void> {
+  const { size } = order
+  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  const before = (await engine.syncs?.()) ?? 0
+  await engine.chain('chain', size)
+  if (engine.syncs !== undefined) {
+    tell({ metric: 'syncs', value: (await engine.syncs()) - before, unit: 'syncs' })
+  }
+  tell({ metric: 'durability', value: null, unit: '', note: await engine.durability() })
+}
+
+/** Resident memory after the garbage is gone, in MB. */
+async function settledMb(): Promise<number> {
+  const { gc } = globalThis as { gc?: () => void }
+  for (let i = 0; i < 5; i++) {
+    gc?.()
+    await sleep(100)
+  }
+  return process.memoryUsage.rss() / 1e6
+}
+
+function tell(figure: Figure): void {
+  writeSync(3, `${JSON.stringify(figure)}\n`)
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN
+}

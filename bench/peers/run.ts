@@ -1,0 +1,349 @@
+/**
+ * The parent: for each system and workload, a fresh folder, a fresh child process, its figures printed as one JSON
+ * object a line, and everything ended and removed afterwards.
+ *
+ *     node run.ts [--only WORKLOAD] [--system NAME] [--small] [--timeout SECONDS] [--disk-gb N] [--no-sync-check] [--table]
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { parseArgs } from 'node:util'
+import { measureFsyncRate, measureSqliteCommitRate } from '../limits.ts'
+import { type Measure, WORKLOADS, type Workload, printMeasures } from '../report.ts'
+import { bytesOf, weigh } from './install.ts'
+import { type Figure, median } from './lib.ts'
+import { startPostgres } from './postgres.ts'
+
+interface System {
+  readonly name: string
+  readonly program: string
+  readonly packages: readonly string[]
+  /** Where a variant is about one workload only. */
+  readonly only?: Workload
+}
+
+const langgraph = ['@langchain/langgraph', '@langchain/langgraph-checkpoint-sqlite', '@langchain/core']
+const systems: readonly System[] = [
+  { name: 'langgraph', program: 'langgraph.ts', packages: langgraph },
+  { name: 'langgraph-full', program: 'langgraph.ts', packages: langgraph },
+  { name: 'langgraph-tasks-full', program: 'langgraph.ts', packages: langgraph },
+  { name: 'langgraph-last-full', program: 'langgraph.ts', packages: langgraph, only: 'chain' },
+  { name: 'mastra', program: 'mastra.ts', packages: ['@mastra/core', '@mastra/libsql'] },
+  { name: 'mastra-full', program: 'mastra.ts', packages: ['@mastra/core', '@mastra/libsql'] },
+  { name: 'openworkflow', program: 'openworkflow.ts', packages: ['openworkflow'] },
+  { name: 'dbos', program: 'dbos.ts', packages: ['@dbos-inc/dbos-sdk'] },
+]
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    system: { type: 'string', multiple: true },
+    small: { type: 'boolean', default: false },
+    timeout: { type: 'string', default: '120' },
+    'disk-gb': { type: 'string', default: '8' },
+    'no-sync-check': { type: 'boolean', default: false },
+    table: { type: 'boolean', default: false },
+  },
+})
+const timeoutMs = Number(options.timeout) * 1000
+const diskBytes = Number(options['disk-gb']) * 1e9
+const small = options.small
+
+const SIZES: Record<Exclude<Workload, 'install'>, readonly number[]> = small
+  ? { chain: [200], conversation: [50], concurrent: [50], fanout: [20], recovery: [200], parked: [200], coldstart: [3] }
+  : {
+      chain: [1000, 10_000],
+      conversation: [500],
+      concurrent: [500],
+      fanout: [100],
+      recovery: [1000, 10_000],
+      parked: [10_000],
+      coldstart: [3],
+    }
+
+/** The metric that stands for the workload where there is no figure at all. */
+const HEADLINE: Record<Exclude<Workload, 'install'>, readonly [string, string]> = {
+  chain: ['steps_per_s', 'steps/s'],
+  conversation: ['disk_over_content', 'ratio'],
+  concurrent: ['steps_per_s', 'steps/s'],
+  fanout: ['ms', 'ms'],
+  recovery: ['ms_to_first_new_step', 'ms'],
+  parked: ['ms_to_wake_all', 'ms'],
+  coldstart: ['ms', 'ms'],
+}
+
+/** Two messages a turn. */
+const TURN_BYTES = 2 * 2048
+
+interface Outcome {
+  readonly figures: readonly Figure[]
+  /** Why there are no figures, or not all. */
+  readonly failure?: string
+  readonly ms: number
+}
+
+const running = new Set<ChildProcess>()
+const collected: Measure[] = []
+// A killed parent must not leave children; their groups end with it. Postgres hangs on 'exit' as well.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+process.on('exit', () => running.forEach(endGroup))
+
+await main()
+
+async function main(): Promise<void> {
+  const chosen = systems.filter(({ name }) => options.system === undefined || options.system.includes(name))
+  const workloads = WORKLOADS.filter((workload) => options.only === undefined || options.only.includes(workload))
+  if (chosen.length === 0 || workloads.length === 0) {
+    const names = systems.map(({ name }) => name).join(', ')
+    throw new Error(`nothing to measure; systems: ${names}; workloads: ${WORKLOADS.join(', ')}`)
+  }
+  printLimits()
+  const weighed = new Set<string>()
+  for (const system of chosen) {
+    const own = workloads.filter((workload) => system.only === undefined || system.only === workload)
+    const timed = own.some((workload) => workload !== 'install')
+    const synced = timed && !options['no-sync-check'] ? await syncCheck(system) : undefined
+    for (const workload of own) {
+      if (workload === 'install') {
+        // Variants of one program weigh the same.
+        if (!weighed.has(system.program)) printInstall(system)
+        weighed.add(system.program)
+      } else for (const size of SIZES[workload]) await measure(system, workload, size, synced)
+    }
+  }
+  if (options.table) printMeasures(collected, false)
+}
+
+function print(measure: Measure): void {
+  if (options.table) collected.push(measure)
+  else printMeasures([measure], true)
+}
+
+function printLimits(): void {
+  const dir = mkdtempSync(join(tmpdir(), 'convoke-limits-'))
+  try {
+    const { append1k, append4k, overwrite4k } = measureFsyncRate(dir)
+    const rates = { fdatasync_append_1k: append1k, fdatasync_append_4k: append4k, fdatasync_overwrite_4k: overwrite4k }
+    const all = { ...rates, sqlite_full_commits: measureSqliteCommitRate(dir) }
+    for (const [metric, value] of Object.entries(all)) {
+      print({ workload: 'limits', system: 'machine', metric, value, unit: '1/s' })
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function printInstall({ name, packages }: System): void {
+  const { packages: count, mb } = weigh(packages)
+  const note = name === 'dbos' ? 'without the Postgres server' : undefined
+  const common = { workload: 'install', system: name, ...(note === undefined ? {} : { note }) } as const
+  print({ ...common, metric: 'packages', value: count, unit: 'packages' })
+  print({ ...common, metric: 'mb', value: mb, unit: 'MB' })
+}
+
+/** Runs one workload once (cold start five times) and prints its figures. */
+async function measure(system: System, workload: Exclude<Workload, 'install'>, size: number, synced?: boolean) {
+  const common = { workload, system: system.name, size, ...(synced === undefined ? {} : { synced }) }
+  await inFreshPlace(system, async (dir, env) => {
+    if (workload === 'coldstart') {
+      const times: number[] = []
+      let failure: string | undefined
+      for (let round = 0; round < 5 && failure === undefined; round++) {
+        const outcome = await child(system, workload, size, join(dir, String(round)), env)
+        failure = outcome.failure
+        times.push(outcome.ms)
+      }
+      const note = `median of 5, empty store${system.name === 'dbos' ? ' at first only; Postgres is up already' : ''}`
+      if (failure === undefined) print({ ...common, metric: 'ms', value: median(times), unit: 'ms', note })
+      else print({ ...common, metric: 'ms', value: null, unit: 'ms', note: failure })
+      return
+    }
+    if (workload === 'recovery') {
+      const crash = await child(system, 'recovery-crash', size, dir, env)
+      const unfit = crash.figures.find(({ metric }) => metric === 'cannot')?.note ?? crash.failure
+      if (unfit !== 'killed itself') {
+        const [metric, unit] = HEADLINE.recovery
+        print({ ...common, metric, value: null, unit, note: `first half: ${unfit ?? 'ended without a kill'}` })
+        return
+      }
+    }
+    const { figures, failure } = await child(system, workload, size, dir, env)
+    const all = workload === 'conversation' && failure === undefined ? withDisk(figures, dir, size) : figures
+    const limit = all.find(({ metric }) => metric === 'fdatasync_per_s')
+    for (const { metric, value, unit, note } of all) {
+      if (metric === 'cannot' || metric === 'fdatasync_per_s') continue
+      const compared = workload === 'chain' && metric === 'steps_per_s' && value !== null && limit?.value
+      const ratio = compared ? { ratio: value / limit.value, against: `fdatasync/s (${limit.note ?? ''})` } : {}
+      print({ ...common, metric, value, unit, ...ratio, ...(note === undefined ? {} : { note }) })
+    }
+    const cannot = all.find(({ metric }) => metric === 'cannot')?.note
+    const [metric, unit] = HEADLINE[workload]
+    if (!all.some((figure) => figure.metric === metric)) {
+      print({ ...common, metric, value: null, unit, note: cannot ?? failure ?? 'no figure' })
+    }
+  })
+}
+
+function withDisk(figures: readonly Figure[], dir: string, turns: number): readonly Figure[] {
+  if (figures.some(({ metric }) => metric === 'cannot')) return figures
+  const stored = figures.find(({ metric }) => metric === 'bytes_on_disk')
+  const bytes = stored?.value ?? bytesOf(dir)
+  const rest = figures.filter((figure) => figure !== stored)
+  // A folder also holds the warm-up's 20 turns; a database server's figure is without them.
+  const content = TURN_BYTES * (stored === undefined ? turns + 20 : turns)
+  const disk = { metric: 'bytes_on_disk', value: bytes, unit: 'bytes' }
+  return [...rest, disk, { metric: 'disk_over_content', value: bytes / content, unit: 'ratio' }]
+}
+
+/**
+ * Counts the syncs of a chain of 120 steps and of one of 20 and gives the difference a step: strace sees the child's
+ * own, a server tells its own. Undefined where neither can be had; the note then has what the store says of itself.
+ */
+async function syncCheck(system: System): Promise<boolean | undefined> {
+  const strace = hasStrace()
+  const counts: number[] = []
+  let note: string | undefined
+  for (const size of [20, 120]) {
+    await inFreshPlace(system, async (dir, env) => {
+      const table = join(dir, 'strace.txt')
+      const tracer = strace ? ['strace', '-f', '-c', '-e', 'trace=fsync,fdatasync,msync', '-o', table] : []
+      const { figures, failure } = await child(system, 'syncs', size, join(dir, 'store'), env, tracer)
+      const told = figures.find(({ metric }) => metric === 'syncs')?.value
+      if (typeof told === 'number') counts.push(told)
+      else if (strace && failure === undefined) counts.push(countSyncs(readFileSync(table, 'utf8')))
+      note = failure ?? figures.find(({ metric }) => metric === 'durability')?.note
+    })
+  }
+  const [few, many] = counts
+  const perStep = few === undefined || many === undefined ? null : (many - few) / 100
+  const means = perStep === null ? 'unknown (no strace)' : system.name === 'dbos' ? 'by pg_stat_io' : 'by strace'
+  // Nine in ten: a sync may serve two steps now and then without any step being acknowledged early.
+  const synced = perStep === null ? undefined : perStep >= 0.9
+  print({
+    workload: 'chain',
+    system: system.name,
+    metric: 'syncs_per_step',
+    value: perStep,
+    unit: 'syncs/step',
+    size: 100,
+    ...(synced === undefined ? {} : { synced }),
+    note: `${means}; ${note ?? ''}`,
+  })
+  return synced
+}
+
+function hasStrace(): boolean {
+  try {
+    execFileSync('strace', ['-V'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Sums the column `calls` of what `strace -c` writes. */
+function countSyncs(table: string): number {
+  const rows = table.split('\n').filter((row) => /\b(fsync|fdatasync|msync)$/.test(row.trim()))
+  return rows.reduce((sum, row) => sum + Number(row.trim().split(/\s+/)[3] ?? 0), 0)
+}
+
+async function inFreshPlace(
+  system: System,
+  use: (dir: string, env: Record<string, string>) => Promise<void>,
+): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'convoke-peer-'))
+  const server = system.name === 'dbos' ? await startPostgres() : undefined
+  try {
+    await use(dir, server === undefined ? {} : { BENCH_POSTGRES_URL: server.url })
+  } finally {
+    await server?.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** Starts the peer's program for one workload and waits for its end, its time-out, or a full disk. */
+async function child(
+  system: System,
+  workload: string,
+  size: number,
+  dir: string,
+  env: Record<string, string>,
+  tracer: readonly string[] = [],
+): Promise<Outcome> {
+  mkdirSync(dir, { recursive: true })
+  const spawnedAt = Date.now()
+  const order = JSON.stringify({ workload, system: system.name, dir, size, spawnedAt })
+  const program = [
+    process.execPath,
+    '--expose-gc',
+    '--max-old-space-size=6144',
+    join(import.meta.dirname, system.program),
+  ]
+  const [command = process.execPath, ...args] = [...tracer, ...program, order]
+  const started = performance.now()
+  // Its own process group, so that a tracer and what it traces end together.
+  const process_ = spawn(command, args, {
+    detached: true,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  })
+  running.add(process_)
+  let failure: string | undefined
+  const timer = setTimeout(() => {
+    failure = `over ${timeoutMs / 1000} s`
+    endGroup(process_)
+  }, timeoutMs)
+  const disk = setInterval(() => {
+    if (bytesOf(dir) <= diskBytes) return
+    failure = `over ${diskBytes / 1e9} GB on disk after ${Math.round((performance.now() - started) / 1000)} s`
+    endGroup(process_)
+  }, 1000)
+  const [, errorStream, figureStream] = process_.stdio.slice(1) as [
+    unknown,
+    NodeJS.ReadableStream,
+    NodeJS.ReadableStream,
+  ]
+  const [errors, lines, { code, signal, ms }] = await Promise.all([
+    text(errorStream),
+    text(figureStream),
+    ended(process_, started),
+  ])
+  clearTimeout(timer)
+  clearInterval(disk)
+  running.delete(process_)
+  const figures = lines
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Figure)
+  if (failure === undefined && signal === 'SIGKILL' && workload === 'recovery-crash') failure = 'killed itself'
+  if (failure === undefined && code !== 0) failure = `exit ${code ?? signal}: ${reason(errors)}`
+  return { figures, ms, ...(failure === undefined ? {} : { failure }) }
+}
+
+function ended(
+  process_: ChildProcess,
+  started: number,
+): Promise<{ code: number | null; signal: string | null; ms: number }> {
+  return new Promise((resolve, reject) => {
+    process_.once('error', reject)
+    process_.once('exit', (code, signal) => resolve({ code, signal, ms: performance.now() - started }))
+  })
+}
+
+/** The line of a failed child's errors that says most, kept short. */
+function reason(errors: string): string {
+  const lines = errors.split('\n').map((line) => line.trim())
+  const telling = lines.find((line) => /error|fatal|assert/i.test(line) && !line.startsWith('at '))
+  return (telling ?? lines.findLast((line) => line !== '') ?? 'no message').slice(0, 160)
+}
+
+function endGroup(process_: ChildProcess): void {
+  if (process_.pid === undefined || process_.exitCode !== null || process_.signalCode !== null) return
+  try {
+    process.kill(-process_.pid, 'SIGKILL')
+  } catch {
+    process_.kill('SIGKILL')
+  }
+}
