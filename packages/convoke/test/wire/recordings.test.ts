@@ -63,8 +63,12 @@ const usable = all.flatMap((exchange) => {
   const api = apiOf(exchange)
   return api === undefined || exchange.file.includes('google') || exchange.request['background'] === true
     ? []
-    : [{ api, exchange, title: `${exchange.file} ${exchange.request['stream'] === true ? 'stream' : ''}` }]
+    : [{ api, exchange }]
 })
+
+function titled(list: typeof usable): readonly (readonly [string, (typeof usable)[number]])[] {
+  return list.map((one) => [`${one.api}${isStream(one.exchange) ? ' stream' : ''}: ${one.exchange.file}`, one])
+}
 
 describe.skipIf(folder === undefined)('recorded answers', () => {
   test('there are enough of each kind', () => {
@@ -75,7 +79,7 @@ describe.skipIf(folder === undefined)('recorded answers', () => {
   })
 
   const answered = usable.filter(({ exchange }) => exchange.status === 200 && !isGarbage(exchange))
-  test.each(answered)('$title', async ({ api, exchange }) => {
+  test.each(titled(answered))('%s', async (_, { api, exchange }) => {
     server = await replay([exchange])
     const said = expected(api, exchange)
     let streamed = ''
@@ -99,7 +103,7 @@ describe.skipIf(folder === undefined)('recorded answers', () => {
 })
 
 describe.skipIf(folder === undefined)('recorded garbage', () => {
-  test.each(usable.filter(({ exchange }) => isGarbage(exchange)))('$title', async ({ api, exchange }) => {
+  test.each(titled(usable.filter(({ exchange }) => isGarbage(exchange))))('%s', async (_, { api, exchange }) => {
     server = await replay([exchange])
     const error: unknown = await modelFor(api, exchange, server.url)
       .generate(requestFor(exchange), { signal: new AbortController().signal })
@@ -112,7 +116,7 @@ describe.skipIf(folder === undefined)('recorded refusals', () => {
   const refused = usable.filter(({ exchange }) => exchange.status >= 400)
   test('there are some', () => expect(refused.length).toBeGreaterThanOrEqual(4))
 
-  test.each(refused)('$title', async ({ api, exchange }) => {
+  test.each(titled(refused))('%s', async (_, { api, exchange }) => {
     server = await replay([exchange])
     const error: unknown = await modelFor(api, exchange, server.url)
       .generate(requestFor(exchange), { signal: new AbortController().signal })

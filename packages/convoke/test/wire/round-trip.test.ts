@@ -75,7 +75,7 @@ describe.skipIf(folder === undefined)('what the provider wants back', () => {
   )
   test('Anthropic: there are recordings', () => expect(thinking.length).toBeGreaterThanOrEqual(4))
 
-  test.each(thinking)('Anthropic signatures: $file', async (exchange) => {
+  test.each(thinking.map((e) => [e.file, e] as const))('Anthropic signatures: %s', async (_, exchange) => {
     server = await replay([exchange, exchange])
     const model = fromAiSdk(
       createAnthropic({ baseURL: `${server.url}/v1`, apiKey: 'k' })(String(exchange.request['model'])),
@@ -95,7 +95,7 @@ describe.skipIf(folder === undefined)('what the provider wants back', () => {
   )
   test('OpenAI: there are recordings', () => expect(encrypted.length).toBeGreaterThanOrEqual(3))
 
-  test.each(encrypted)('OpenAI encrypted reasoning: $file', async (exchange) => {
+  test.each(encrypted.map((e) => [e.file, e] as const))('OpenAI encrypted reasoning: %s', async (_, exchange) => {
     server = await replay([exchange, exchange])
     const model = fromAiSdk(
       createOpenAI({ baseURL: server.url + exchange.path.replace('/responses', ''), apiKey: 'k' })(
