@@ -1,1 +1,1 @@
-export {}
+export { openSqliteLedger, type SqliteLedgerOptions } from './ledger-sqlite/index.ts'

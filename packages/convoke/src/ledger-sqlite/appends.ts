@@ -1,0 +1,252 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { ConvokeError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Labels } from '../core/labels.ts'
+import { refOf, seal, type Actor, type Cause, type LedgerRecord } from '../core/record.ts'
+import type { Posted } from '../ports/ledger.ts'
+import type { Blobs } from './blobs.ts'
+import type { Guards } from './guards.ts'
+import type { Leases } from './leases.ts'
+import { isProjected, type Projections } from './projections.ts'
+import type { WireAppend, WireExtras, WirePost, WireRecord } from './protocol.ts'
+import { hexOf, type Memory, type Stream } from './streams.ts'
+import type { Transaction } from './transaction.ts'
+import { parseCauses, parseShape, toWire } from './wire.ts'
+
+// What goes into streams. Invariants: a record is inserted only at head + 1 with the head's hash and the stream's
+// epoch; an append that is refused leaves nothing behind (it is checked before its first write, or has a savepoint);
+// the same records again change nothing.
+
+export interface Appends {
+  append(batch: readonly WireAppend[], extras: WireExtras | null): undefined
+  post(message: WirePost): Posted
+}
+
+export function createAppends(parts: {
+  readonly db: DatabaseSync
+  readonly memory: Memory
+  readonly blobs: Blobs
+  readonly guards: Guards
+  readonly leases: Leases
+  readonly projections: Projections
+  readonly transaction: Transaction
+}): Appends {
+  const { db, memory, blobs, guards, leases, projections, transaction } = parts
+  const insert = db.prepare(
+    'INSERT INTO records(stream, seq, epoch, at, shape, hash, commitment, salt, path, fold, causes, blobs, spill, payload)' +
+      ' VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  )
+  const findHash = db.prepare('SELECT hash FROM records WHERE stream = ? AND seq = ?')
+  const addFold = db.prepare('INSERT OR IGNORE INTO folds(stream, path) VALUES (?, ?)')
+  const addDependent = db.prepare('INSERT OR IGNORE INTO dependents(tenant, ref, stream, seq) VALUES (?, ?, ?, ?)')
+  const findMessage = db.prepare('SELECT seq FROM messages WHERE stream = ? AND id = ?')
+  const addMessage = db.prepare('INSERT INTO messages(stream, id, seq) VALUES (?, ?, ?)')
+
+  /** The records that are not stored yet, after everything that can refuse them. */
+  function check(part: WireAppend, stream: Stream | undefined): readonly WireRecord[] {
+    const fresh = part.records.filter((record) => !isStored(record, stream))
+    const first = fresh[0]
+    if (first === undefined) return fresh
+    checkEpoch(part, stream, first)
+    let seq = stream?.seq ?? 0
+    let hash = stream?.hash
+    for (const record of fresh) {
+      if (record[0] !== seq + 1 || (hash !== undefined && record[11] !== hash))
+        throw new ConvokeError(
+          'POSITION_STALE',
+          `${part.stream} ends at ${seq}, the record says ${record[0]}${record[0] === seq + 1 ? ' after another hash' : ''}`,
+          {
+            details: { stream: part.stream, expected: seq + 1, found: record[0] },
+            next: 'read the stream again and go on from its head',
+          },
+        )
+      seq = record[0]
+      hash = record[12]
+    }
+    return fresh
+  }
+
+  function isStored(record: WireRecord, stream: Stream | undefined): boolean {
+    if (stream === undefined || record[0] > stream.seq) return false
+    if (record[0] === stream.seq) return record[12] === stream.hash
+    const row = findHash.get(stream.id, record[0]) as { hash: Uint8Array } | undefined
+    return row !== undefined && hexOf(row.hash) === record[12]
+  }
+
+  function checkEpoch(part: WireAppend, stream: Stream | undefined, first: WireRecord): void {
+    const current = stream?.epoch ?? 0
+    const creates = (stream?.seq ?? 0) === 0
+    if (part.stream.startsWith('inbox/'))
+      throw new ConvokeError('INPUT_INVALID', `${part.stream} takes messages, not records`, {
+        details: { stream: part.stream },
+        next: 'use post',
+      })
+    const unclaimed = part.stream.startsWith('run/') && part.epoch === 0 && !creates && first[0] !== 1
+    if (part.epoch !== current || unclaimed || part.records.some((record) => record[1] !== part.epoch))
+      throw new ConvokeError('EPOCH_STALE', `${part.stream} is at epoch ${current}, the append says ${part.epoch}`, {
+        details: { stream: part.stream, expected: current, found: part.epoch },
+        next: 'stop; another worker drives it, or nobody has claimed it',
+      })
+    if (stream?.owner != null) leases.check(stream.owner)
+  }
+
+  function write(part: WireAppend, stream: Stream, record: WireRecord): void {
+    const [seq, epoch, at, shape, path, fold, causes, blobList, spill, salt, commitment, , hash, payload] = record
+    const { tenant } = part
+    const ids = blobList === null ? null : JSON.stringify(blobs.ids(tenant, blobList.split(' ')))
+    const spillId = spill === null ? null : blobs.ids(tenant, [spill])[0]!
+    insert.run(
+      stream.id,
+      seq,
+      epoch,
+      at,
+      memory.shape(shape),
+      bytesOf(hash),
+      bytesOf(commitment),
+      bytesOf(salt),
+      path,
+      fold,
+      causes,
+      ids,
+      spillId,
+      payload,
+    )
+    stream.seq = seq
+    stream.hash = hash
+    if (causes !== null) noteDependents(part, stream, seq, causes)
+    const ends = shape.startsWith('[1,"step.completed"') || shape.startsWith('[1,"step.failed"')
+    if (ends && path !== null && isFolded(tenant, payload, spill)) addFold.run(stream.id, path)
+  }
+
+  function noteDependents(part: WireAppend, stream: Stream, seq: number, causes: string): void {
+    for (const { ref } of parseCauses(causes, part.stream))
+      if (!ref.startsWith(part.stream + '@')) addDependent.run(part.tenant, ref, stream.id, seq)
+  }
+
+  function bodyOf(tenant: string, payload: string, spill: string | null): Json {
+    if (spill === null) return JSON.parse(payload) as Json
+    return JSON.parse(Buffer.from(blobs.get(tenant, spill) ?? new Uint8Array()).toString('utf8')) as Json
+  }
+
+  function isFolded(tenant: string, payload: string, spill: string | null): boolean {
+    if (spill === null && !payload.includes('"fold":true')) return false
+    return (bodyOf(tenant, payload, spill) as { fold?: unknown } | null)?.fold === true
+  }
+
+  function noteProjection(part: WireAppend, stream: Stream, record: WireRecord): void {
+    const shape = parseShape(record[3])
+    if (!isProjected(part.stream, shape.type)) return
+    const whole = {
+      ...shape,
+      tenant: part.tenant,
+      stream: part.stream,
+      seq: record[0],
+      at: record[2],
+      ...(record[4] === null ? undefined : { path: record[4] }),
+      payload: bodyOf(part.tenant, record[13], record[8]),
+    } as unknown as LedgerRecord
+    let told: boolean
+    try {
+      told = projections.apply(whole, stream.id)
+    } catch (error) {
+      if (db.isTransaction && error instanceof TypeError)
+        throw new ConvokeError('INPUT_INVALID', `${refOf(whole)} is not a whole ${shape.type}: ${error.message}`, {
+          details: { stream: part.stream, seq: record[0], type: shape.type },
+        })
+      throw error
+    }
+    if (told) transaction.tell()
+  }
+
+  function appendAll(batch: readonly WireAppend[], extras: WireExtras | null): void {
+    if (extras !== null && extras.blobs.length > 0)
+      for (const tenant of new Set(batch.map((part) => part.tenant))) blobs.put(tenant, extras.blobs)
+    let fresh = batch.length === 0 ? 1 : 0
+    for (const part of batch) {
+      const found = memory.find(part.tenant, part.stream)
+      const records = check(part, found)
+      if (records.length === 0) continue
+      fresh += records.length
+      const stream = found ?? memory.create(part.tenant, part.stream)
+      for (const record of records) {
+        write(part, stream, record)
+        noteProjection(part, stream, record)
+      }
+    }
+    // All of it stood there already: so do its guards and posts.
+    if (fresh === 0) return
+    for (const guard of extras?.guards ?? []) guards.hold(guard)
+    for (const message of extras?.posts ?? []) postOne(message)
+  }
+
+  function postOne(message: WirePost): Posted {
+    if (!message.stream.startsWith('inbox/'))
+      throw new ConvokeError('INPUT_INVALID', `${message.stream} is not an inbox`, {
+        details: { stream: message.stream },
+        next: 'use append',
+      })
+    const stream = memory.find(message.tenant, message.stream) ?? memory.create(message.tenant, message.stream)
+    const seen = findMessage.get(stream.id, message.id) as { seq: number } | undefined
+    if (seen !== undefined) return { seq: seen.seq, duplicate: true }
+    const sealed = seal(
+      {
+        type: message.type,
+        actor: JSON.parse(message.actor) as Actor,
+        labels: JSON.parse(message.labels) as Labels,
+        causes: JSON.parse(message.causes) as readonly Cause[],
+        payload: JSON.parse(message.payload) as Json,
+      },
+      {
+        tenant: message.tenant,
+        stream: message.stream,
+        epoch: 0,
+        head: { seq: stream.seq, hash: stream.hash },
+        at: message.at,
+        salt: message.salt,
+      },
+    )
+    if (sealed.spilled !== undefined) blobs.put(message.tenant, [sealed.spilled])
+    const record = toWire(sealed.record)
+    const part = { tenant: message.tenant, stream: message.stream, epoch: 0, records: [record] }
+    write(part, stream, record)
+    addMessage.run(stream.id, message.id, stream.seq)
+    noteProjection(part, stream, record)
+    transaction.tell()
+    return { seq: stream.seq, duplicate: false }
+  }
+
+  return {
+    append(batch, extras) {
+      const part = batch[0]
+      const plain = batch.length === 1 && extras === null && part!.records.every((r) => isPlain(part!.stream, r))
+      const stream = plain ? memory.find(part!.tenant, part!.stream) : undefined
+      transaction.grow()
+      if (part === undefined || stream === undefined) {
+        transaction.nested(() => appendAll(batch, extras))
+        return undefined
+      }
+      const records = check(part, stream)
+      transaction.unsaved(() => {
+        for (const record of records) write(part, stream, record)
+      })
+      return undefined
+    },
+    post(message) {
+      transaction.grow()
+      return transaction.nested(() => postOne(message))
+    },
+  }
+}
+
+/** Nothing can refuse it once its place and epoch are right, so it needs no savepoint. */
+function isPlain(stream: string, record: WireRecord): boolean {
+  if (record[7] !== null || record[8] !== null) return false
+  if (!stream.startsWith('run/')) return true
+  return !record[3].startsWith('[1,"run.') && !record[3].startsWith('[1,"approval.')
+}
+
+/** What is not hexadecimal in pairs is kept as it is; it fails the chain's check when read. */
+function bytesOf(hex: string): Uint8Array | string {
+  const bytes = Buffer.from(hex, 'hex')
+  return bytes.length * 2 === hex.length ? bytes : hex
+}

@@ -1,0 +1,79 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { ConvokeError } from '../core/errors.ts'
+import { sha256 } from '../core/hash.ts'
+import type { WireBlob } from './protocol.ts'
+import type { Memory } from './streams.ts'
+
+// Content of a tenant by its hash. Records refer to blobs by row id (32 bytes shorter, and history lists many of them
+// again and again); the row outlives its bytes, so an erased blob still has its hash.
+
+export interface Blobs {
+  /** Stores what is not there yet. @throws LEDGER_CORRUPT when bytes do not have their hash */
+  put(tenant: string, blobs: readonly WireBlob[]): void
+  /** Row ids of hashes that must be there. @throws BLOB_MISSING */
+  ids(tenant: string, hashes: readonly string[]): number[]
+  /** @throws LEDGER_CORRUPT when the stored bytes do not have the hash */
+  get(tenant: string, hash: string): Uint8Array | undefined
+  hash(id: number): string
+}
+
+export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
+  const add = db.prepare('INSERT INTO blobs(tenant, hash, type, bytes) VALUES (?, ?, ?, ?)')
+  const findErased = db.prepare('SELECT id FROM blobs WHERE tenant = ? AND hash = ?')
+  const restore = db.prepare('UPDATE blobs SET bytes = ? WHERE id = ?')
+  const read = db.prepare('SELECT bytes FROM blobs WHERE tenant = ? AND hash = ?')
+  const hashOf = db.prepare('SELECT hash FROM blobs WHERE id = ?')
+  const hashes = new Map<number, string>()
+
+  return {
+    put(tenant, blobs) {
+      for (const blob of blobs) {
+        if (memory.blob(tenant, blob.hash) !== undefined) continue
+        if (sha256(blob.bytes) !== blob.hash)
+          throw new ConvokeError('LEDGER_CORRUPT', `the bytes of blob ${blob.hash} have another hash`, {
+            details: { hash: blob.hash },
+            next: 'hash the very bytes that are stored',
+          })
+        const key = Buffer.from(blob.hash, 'hex')
+        const erased = findErased.get(tenant, key) as { id: number } | undefined
+        if (erased === undefined)
+          memory.knowBlob(tenant, blob.hash, Number(add.run(tenant, key, blob.mediaType, blob.bytes).lastInsertRowid))
+        else {
+          restore.run(blob.bytes, erased.id)
+          memory.knowBlob(tenant, blob.hash, erased.id)
+        }
+      }
+    },
+    ids(tenant, wanted) {
+      return wanted.map((hash) => {
+        const id = memory.blob(tenant, hash)
+        if (id === undefined)
+          throw new ConvokeError('BLOB_MISSING', `a record refers to blob ${hash}, which is not stored`, {
+            details: { hash },
+            next: 'pass the blob with the append, or store it first with putBlobs',
+          })
+        return id
+      })
+    },
+    get(tenant, hash) {
+      const row = read.get(tenant, Buffer.from(hash, 'hex')) as { bytes: Uint8Array | null } | undefined
+      if (row === undefined || row.bytes === null) return undefined
+      if (sha256(row.bytes) !== hash)
+        throw new ConvokeError('LEDGER_CORRUPT', `the stored bytes of blob ${hash} have another hash`, {
+          details: { tenant, hash },
+          next: 'restore the store from a backup',
+        })
+      return row.bytes
+    },
+    hash(id) {
+      const known = hashes.get(id)
+      if (known !== undefined) return known
+      const row = hashOf.get(id) as { hash: Uint8Array } | undefined
+      if (row === undefined) return `missing:${id}`
+      if (hashes.size > 50_000) hashes.clear()
+      const hash = Buffer.from(row.hash).toString('hex')
+      hashes.set(id, hash)
+      return hash
+    },
+  }
+}

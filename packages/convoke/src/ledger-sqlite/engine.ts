@@ -1,0 +1,228 @@
+import { kill, pid } from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import { createAppends } from './appends.ts'
+import { createBlobs } from './blobs.ts'
+import { busy, fromSqlite, isBusy } from './errors.ts'
+import { createGuards } from './guards.ts'
+import { createLeases } from './leases.ts'
+import { createProjections } from './projections.ts'
+import type { Calls, ReadKind, Request, ToClient, WorkerOptions, WriteKind } from './protocol.ts'
+import { createQueries } from './queries.ts'
+import { createReads } from './reads.ts'
+import { rebuildWhenOld } from './rebuild.ts'
+import { openStore } from './schema.ts'
+import { createSignals } from './signals.ts'
+import { createMemory } from './streams.ts'
+import { tenantKeyOf } from './tenants.ts'
+import { createTransaction } from './transaction.ts'
+
+// Puts the parts of the ledger's thread together and runs groups of calls. Invariants: the connection is in a
+// transaction only while a group is being committed; a refused call leaves nothing behind and does not touch the
+// others of its group; a group that cannot be committed as a whole is tried call by call.
+
+type WriteTable = { readonly [K in WriteKind]: (...args: Calls[K]['args']) => Calls[K]['result'] }
+type ReadTable = { readonly [K in ReadKind]: (...args: Calls[K]['args']) => Calls[K]['result'] }
+type Act = (...args: readonly unknown[]) => unknown
+
+export interface Engine {
+  isWrite(kind: string): boolean
+  commit(group: readonly Request[]): Promise<void>
+  answer(group: readonly Request[]): Promise<void>
+  wantsBeat(): boolean
+  close(): void
+}
+
+interface Answers {
+  readonly done: number[]
+  readonly results: [number, unknown][]
+  readonly errors: [number, ErrorData][]
+}
+
+export function createEngine(options: WorkerOptions, send: (message: ToClient) => void): Engine {
+  const { dir } = options
+  const db = openStore(options)
+  const signals = createSignals(dir)
+  const memory = createMemory(db)
+  const transaction = createTransaction(db, memory)
+  const blobs = createBlobs(db, memory)
+  const guards = createGuards(db, memory)
+  const projections = createProjections(db)
+  const leases = createLeases({ db, dir, leaseMs: options.leaseMs, memory, transaction })
+  const appends = createAppends({ db, memory, blobs, guards, leases, projections, transaction })
+  const reads = createReads(db, blobs)
+  const queries = createQueries(db, leases)
+  rebuildWhenOld(db, dir, projections, blobs)
+
+  const begin = db.prepare('BEGIN IMMEDIATE')
+  const commitAll = db.prepare('COMMIT')
+  const version = db.prepare('PRAGMA data_version')
+  version.setReturnArrays(true)
+  let seenVersion = foreignVersion()
+  let heardVersion = seenVersion
+  let wants = { changes: false, records: false }
+  const reached = new Map<string, number>()
+
+  const writeTable: WriteTable = {
+    append: appends.append,
+    post: appends.post,
+    putBlobs: (tenant, items) => void transaction.nested(() => blobs.put(tenant, items)) as undefined,
+    register: leases.register,
+    unregister: leases.unregister,
+    beat: leases.beat,
+    claim: leases.claim,
+    release: leases.release,
+    isAlive: leases.isAlive,
+    tenantKey: (tenant) => tenantKeyOf(db, tenant),
+  }
+  const readTable: ReadTable = {
+    ...reads,
+    ...queries,
+    getBlob: blobs.get,
+    guardOwner: guards.owner,
+  }
+
+  /** Changes whenever another connection commits, and only then (https://sqlite.org/pragma.html#pragma_data_version). */
+  function foreignVersion(): number {
+    return (version.get() as unknown as readonly [number])[0]
+  }
+
+  function heard(): void {
+    if (db.isTransaction) return
+    const now = foreignVersion()
+    if (now === heardVersion) return
+    heardVersion = now
+    send({ changed: true, grown: true })
+  }
+
+  function probe(point: 'commit.before' | 'commit.after'): void {
+    const { crashAt } = options
+    if (crashAt?.point === point) {
+      const times = (reached.get(point) ?? 0) + 1
+      reached.set(point, times)
+      if (times === crashAt.occurrence) kill(pid, 'SIGKILL')
+    }
+    if (options.probe !== undefined) {
+      Atomics.store(options.probe, 0, 1)
+      send({ probe: point })
+      Atomics.wait(options.probe, 0, 1)
+    }
+  }
+
+  /** SQLite's own waiting is neither fair nor interruptible: we ask for a turn and look again every millisecond. */
+  async function beginTurn(): Promise<void> {
+    const start = performance.now()
+    for (let tries = 0; ; tries++) {
+      try {
+        begin.run()
+        return
+      } catch (error) {
+        if (!isBusy(error)) throw error
+        const waited = performance.now() - start
+        if (waited > options.busyMs) throw busy(dir, Math.round(waited))
+        if (tries % 8 === 0) signals.ask()
+        await sleep(1)
+      }
+    }
+  }
+
+  function refresh(): void {
+    const now = foreignVersion()
+    if (now !== seenVersion) memory.forget()
+    seenVersion = now
+  }
+
+  function perform(group: readonly Request[]): Answers {
+    const answers: Answers = { done: [], results: [], errors: [] }
+    for (const [id, kind, args] of group) {
+      try {
+        const value = (writeTable[kind as WriteKind] as Act)(...args)
+        if (value === undefined) answers.done.push(id)
+        else answers.results.push([id, value])
+      } catch (error) {
+        if (!(error instanceof ConvokeError) || transaction.spoiled()) throw error
+        answers.errors.push([id, toErrorData(error)])
+      }
+    }
+    return answers
+  }
+
+  async function commit(group: readonly Request[]): Promise<void> {
+    try {
+      await beginTurn()
+    } catch (error) {
+      refuse(group, error)
+      return
+    }
+    let answers: Answers
+    try {
+      transaction.start()
+      refresh()
+      answers = perform(group)
+      probe('commit.before')
+      commitAll.run()
+    } catch (error) {
+      memory.forget()
+      if (db.isTransaction) db.exec('ROLLBACK')
+      if (group.length === 1) refuse(group, error)
+      else for (const one of group) await commit([one])
+      return
+    }
+    probe('commit.after')
+    const { told, grown, acts } = transaction.finish()
+    for (const act of acts) act()
+    if (told || grown) signals.committed(told)
+    send({
+      ...answers,
+      ...(told && wants.changes ? { changed: true } : undefined),
+      ...(grown && wants.records ? { grown: true } : undefined),
+    })
+    // The lock is free now, but not for long enough to be caught by chance.
+    if (signals.asked()) await sleep(2)
+  }
+
+  function refuse(group: readonly Request[], error: unknown): void {
+    const data = toErrorData(fromSqlite(error, dir))
+    send({ errors: group.map(([id]) => [id, data] as const) })
+  }
+
+  async function answer(group: readonly Request[]): Promise<void> {
+    for (const [id, kind, args] of group) {
+      const end = performance.now() + options.busyMs
+      for (;;) {
+        try {
+          send({ results: [[id, ask(kind, args)]] })
+        } catch (error) {
+          // Only while another process recovers the WAL or has the file to itself.
+          if (isBusy(error) && performance.now() < end) {
+            await sleep(2)
+            continue
+          }
+          send({ errors: [[id, toErrorData(fromSqlite(error, dir))]] })
+        }
+        break
+      }
+    }
+  }
+
+  function ask(kind: Request[1], args: readonly unknown[]): unknown {
+    if (kind !== 'interest') return (readTable[kind as ReadKind] as Act)(...args)
+    const [changes, records] = args as Calls['interest']['args']
+    wants = { changes, records }
+    heardVersion = foreignVersion()
+    signals.listen(wants, heard)
+    return undefined
+  }
+
+  return {
+    isWrite: (kind) => Object.hasOwn(writeTable, kind),
+    commit,
+    answer,
+    wantsBeat: () => leases.any,
+    close() {
+      signals.close()
+      leases.close()
+      db.close()
+    },
+  }
+}

@@ -1,0 +1,257 @@
+import { existsSync, rmSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { ConvokeError } from '../core/errors.ts'
+import type { Head } from '../core/record.ts'
+import { isBusy } from './errors.ts'
+import type { Memory } from './streams.ts'
+import type { Transaction } from './transaction.ts'
+
+// Owns the leases of this ledger's own workers and what it has seen of others'. A worker is
+// - dead at once when its host is ours and nobody holds the lock on its file (the lock goes with the process), or when
+//   its row is gone;
+// - dead when its heartbeat has not changed for a lease's length of our own monotonic clock;
+// - alive otherwise.
+// Invariants: a worker is declared dead only inside a write transaction, which deletes its row; a heartbeat is renewed
+// only inside one, if the row is still there and less than a lease (minus a margin) has passed since the renewal before
+// began. So whoever was declared dead can never renew, and a lease counts from before its renewal was visible to
+// anyone: it always ends for its holder before it ends for others. Wall clocks take no part.
+
+export interface Leases {
+  register(worker: string, slot: BigInt64Array, since: number, pid: number): undefined
+  unregister(worker: string): undefined
+  beat(): undefined
+  /** Time for a renewal, in milliseconds. */
+  readonly interval: number
+  readonly any: boolean
+  claim(tenant: string, name: string, worker: string): Head & { readonly epoch: number }
+  release(tenant: string, name: string, epoch: number): undefined
+  /** Inside a write transaction: the answer "dead" is final. */
+  isAlive(worker: string): boolean
+  /** Outside one: a hint. */
+  seemsAlive(worker: string): boolean
+  /** @throws LEASE_EXPIRED when the worker is one of ours and its lease has passed */
+  check(owner: string): void
+  close(): void
+}
+
+interface Held {
+  readonly lock: DatabaseSync
+  /** When the last durable renewal began, in nanoseconds of the system's monotonic clock; shared with the client. */
+  readonly slot: BigInt64Array
+  lapsed: boolean
+}
+interface Row {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+  readonly beat: number
+  readonly lease: number
+  readonly since: number
+}
+
+/** How much earlier than for others a lease ends for its holder. */
+export function marginOf(leaseMs: number): number {
+  return Math.min(leaseMs / 10, 1_000)
+}
+
+export function createLeases(parts: {
+  readonly db: DatabaseSync
+  readonly dir: string
+  readonly leaseMs: number
+  readonly memory: Memory
+  readonly transaction: Transaction
+}): Leases {
+  const { db, dir, leaseMs, memory, transaction } = parts
+  const host = hostname()
+  const held = new Map<string, Held>()
+  /** Taken, but not registered by a commit yet. */
+  const locks = new Map<string, DatabaseSync>()
+  const seen = new Map<string, { beat: number; at: number }>()
+  const find = db.prepare('SELECT * FROM workers WHERE id = ?')
+  const add = db.prepare('INSERT INTO workers(id, host, pid, beat, lease, since) VALUES (?, ?, ?, 1, ?, ?)')
+  const renew = db.prepare('UPDATE workers SET beat = beat + 1 WHERE id = ?')
+  const remove = db.prepare('DELETE FROM workers WHERE id = ?')
+  const take = db.prepare('UPDATE streams SET epoch = epoch + 1, owner = ? WHERE id = ?')
+  const giveBack = db.prepare('UPDATE streams SET owner = NULL WHERE id = ?')
+
+  function fileOf(worker: string): string {
+    return join(dir, 'workers', `${encodeURIComponent(worker)}.lock`)
+  }
+
+  function lockFile(worker: string): DatabaseSync {
+    const lock = new DatabaseSync(fileOf(worker), { timeout: 0 })
+    try {
+      lock.exec('BEGIN EXCLUSIVE')
+    } catch (error) {
+      lock.close()
+      throw error
+    }
+    locks.set(worker, lock)
+    return lock
+  }
+
+  function passed(mine: Held): boolean {
+    const age = Number(process.hrtime.bigint() - Atomics.load(mine.slot, 0)) / 1e6
+    return mine.lapsed || age >= leaseMs - marginOf(leaseMs)
+  }
+
+  function lapse(mine: Held): void {
+    mine.lapsed = true
+    Atomics.store(mine.slot, 0, 0n)
+  }
+
+  function judge(row: Row): boolean {
+    const mine = held.get(row.id)
+    if (mine !== undefined) return !passed(mine)
+    if (row.host === host && !isLocked(fileOf(row.id))) return false
+    const before = seen.get(row.id)
+    const at = performance.now()
+    if (before === undefined || before.beat !== row.beat) {
+      seen.set(row.id, { beat: row.beat, at })
+      return true
+    }
+    return at - before.at < row.lease
+  }
+
+  function isAlive(worker: string): boolean {
+    const row = find.get(worker) as Row | undefined
+    if (row === undefined) return false
+    if (judge(row)) return true
+    bury(worker)
+    return false
+  }
+
+  function bury(worker: string): void {
+    remove.run(worker)
+    transaction.after(() => {
+      seen.delete(worker)
+      const mine = held.get(worker)
+      if (mine !== undefined) lapse(mine)
+      else rmSync(fileOf(worker), { force: true })
+    })
+  }
+
+  function letGo(worker: string, mine: Held): void {
+    lapse(mine)
+    held.delete(worker)
+    mine.lock.close()
+    rmSync(fileOf(worker), { force: true })
+  }
+
+  function expired(worker: string): ConvokeError {
+    return new ConvokeError('LEASE_EXPIRED', `the lease of worker ${worker} has passed`, {
+      details: { worker, leaseMs },
+      next: 'register again as a new worker and claim what is still free',
+    })
+  }
+
+  return {
+    register(worker, slot, since, pid) {
+      if (held.has(worker) || find.get(worker) !== undefined)
+        throw new ConvokeError('INPUT_INVALID', `worker ${worker} is registered already`, {
+          details: { worker },
+          next: 'give each incarnation an id of its own',
+        })
+      const lock = locks.get(worker) ?? lockFile(worker)
+      add.run(worker, host, pid, Math.ceil(leaseMs), since)
+      const began = process.hrtime.bigint()
+      const mine: Held = { lock, slot, lapsed: false }
+      transaction.after(() => {
+        locks.delete(worker)
+        held.set(worker, mine)
+        Atomics.store(slot, 0, began)
+      })
+      return undefined
+    },
+    unregister(worker) {
+      const mine = held.get(worker)
+      if (mine === undefined) return undefined
+      remove.run(worker)
+      // Its runs are free from here on.
+      transaction.tell()
+      transaction.after(() => letGo(worker, mine))
+      return undefined
+    },
+    beat() {
+      for (const [worker, mine] of held) {
+        if (mine.lapsed) continue
+        const began = process.hrtime.bigint()
+        if (passed(mine) || renew.run(worker).changes === 0) lapse(mine)
+        else transaction.after(() => Atomics.store(mine.slot, 0, began))
+      }
+      return undefined
+    },
+    interval: leaseMs / 4,
+    get any() {
+      return held.size > 0
+    },
+    claim(tenant, name, worker) {
+      const mine = held.get(worker)
+      if (mine === undefined || passed(mine)) throw expired(worker)
+      const stream = memory.find(tenant, name)
+      if (stream === undefined || stream.seq === 0)
+        throw new ConvokeError('RUN_UNKNOWN', `${name} has no records`, {
+          details: { stream: name },
+          next: 'list runs with `convoke runs`',
+        })
+      if (stream.owner !== null && stream.owner !== worker) {
+        const row = find.get(stream.owner) as Row | undefined
+        if (row !== undefined && judge(row)) throw owned(name, row)
+        if (row !== undefined) bury(row.id)
+      }
+      take.run(worker, stream.id)
+      stream.epoch += 1
+      stream.owner = worker
+      return { epoch: stream.epoch, seq: stream.seq, hash: stream.hash }
+    },
+    release(tenant, name, epoch) {
+      const stream = memory.find(tenant, name)
+      if (stream === undefined || stream.epoch !== epoch || stream.owner === null) return undefined
+      giveBack.run(stream.id)
+      stream.owner = null
+      transaction.tell()
+      return undefined
+    },
+    isAlive,
+    seemsAlive(worker) {
+      const row = find.get(worker) as Row | undefined
+      return row !== undefined && judge(row)
+    },
+    check(owner) {
+      const mine = held.get(owner)
+      if (mine !== undefined && passed(mine)) throw expired(owner)
+    },
+    close() {
+      for (const lock of locks.values()) lock.close()
+      for (const [worker, mine] of held) letGo(worker, mine)
+    },
+  }
+}
+
+function owned(name: string, row: Row): ConvokeError {
+  return new ConvokeError('RUN_OWNED', `${name} is driven by worker ${row.id} (process ${row.pid} on ${row.host})`, {
+    details: { stream: name, worker: row.id, pid: row.pid, host: row.host, since: row.since, leaseMs: row.lease },
+    next: `wait until it parks, or end process ${row.pid}; a stopped process loses its runs after ${row.lease} ms`,
+  })
+}
+
+/**
+ * Whether some process holds the file exclusively. A shared lock is tried, so that two who look at the same time do
+ * not take each other for its holder.
+ */
+function isLocked(file: string): boolean {
+  if (!existsSync(file)) return false
+  let probe: DatabaseSync | undefined
+  try {
+    probe = new DatabaseSync(file, { readOnly: true, timeout: 0 })
+    probe.prepare('SELECT count(*) FROM sqlite_schema').get()
+    return false
+  } catch (error) {
+    // What cannot be opened says nothing; the heartbeat decides.
+    return isBusy(error) || existsSync(file)
+  } finally {
+    probe?.close()
+  }
+}

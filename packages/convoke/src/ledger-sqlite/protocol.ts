@@ -1,0 +1,156 @@
+import type { ErrorData } from '../core/errors.ts'
+import type { Head, RecordRef } from '../core/record.ts'
+import type { ApprovalRow, RunRow } from '../core/projections.ts'
+import type { Posted, ReadyRun, RunFilter } from '../ports/ledger.ts'
+
+// What crosses between the client and the worker thread. Structured cloning is paid per value, so a record travels as
+// a flat array of strings and numbers, and a page of records comes back as one text.
+
+/** A sealed record as the store wants it; `shape` is what few records differ in (see wire.ts). */
+export type WireRecord = readonly [
+  seq: number,
+  epoch: number,
+  at: number,
+  shape: string,
+  path: string | null,
+  fold: string | null,
+  causes: string | null,
+  blobs: string | null,
+  spill: string | null,
+  salt: string,
+  commitment: string,
+  prevHash: string,
+  hash: string,
+  payload: string,
+]
+
+export interface WireAppend {
+  readonly tenant: string
+  readonly stream: string
+  readonly epoch: number
+  readonly records: readonly WireRecord[]
+}
+
+export interface WireBlob {
+  readonly hash: string
+  readonly bytes: Uint8Array
+  readonly mediaType: string
+}
+
+/** A message before the ledger gives it its place. The texts are canonical JSON. */
+export interface WirePost {
+  readonly tenant: string
+  readonly stream: string
+  readonly id: string
+  readonly type: string
+  readonly at: number
+  readonly actor: string
+  readonly causes: string
+  readonly labels: string
+  readonly payload: string
+  readonly salt: string
+}
+
+export type WireGuard =
+  | { readonly kind: 'unique'; readonly tenant: string; readonly key: string; readonly owner: string }
+  | {
+      readonly kind: 'counter'
+      readonly tenant: string
+      readonly counter: string
+      readonly key: string
+      readonly add: number
+      readonly max: number
+    }
+  | { readonly kind: 'inbox'; readonly tenant: string; readonly stream: string; readonly seq: number }
+
+export interface WireExtras {
+  readonly blobs: readonly WireBlob[]
+  readonly guards: readonly WireGuard[]
+  readonly posts: readonly WirePost[]
+}
+
+/** Records of one or many streams as one JSON text (see wire.ts), and the shapes not sent before. */
+export interface Page {
+  readonly text: string
+  readonly count: number
+  readonly shapes: readonly (readonly [id: number, text: string])[]
+  /** Where to go on; undefined at the end. */
+  readonly next?: number
+}
+
+export interface Calls {
+  append: { args: readonly [readonly WireAppend[], WireExtras | null]; result: undefined }
+  post: { args: readonly [WirePost]; result: Posted }
+  putBlobs: { args: readonly [string, readonly WireBlob[]]; result: undefined }
+  register: { args: readonly [worker: string, slot: BigInt64Array, since: number, pid: number]; result: undefined }
+  unregister: { args: readonly [worker: string]; result: undefined }
+  beat: { args: readonly []; result: undefined }
+  claim: { args: readonly [string, string, worker: string]; result: Head & { readonly epoch: number } }
+  release: { args: readonly [string, string, epoch: number]; result: undefined }
+  isAlive: { args: readonly [worker: string]; result: boolean }
+  tenantKey: { args: readonly [string]; result: Uint8Array }
+
+  read: {
+    args: readonly [tenant: string, stream: string, from: number, limit: number, outline: boolean]
+    result: Page
+  }
+  since: { args: readonly [tenant: string, after: number, limit: number]; result: Page & { readonly next: number } }
+  position: { args: readonly []; result: number }
+  head: { args: readonly [string, string]; result: Head }
+  heads: { args: readonly [string, after: string, limit: number]; result: (Head & { readonly stream: string })[] }
+  getBlob: { args: readonly [string, string]; result: Uint8Array | undefined }
+  run: { args: readonly [string, string]; result: RunRow | undefined }
+  runs: { args: readonly [RunFilter]; result: RunRow[] }
+  approval: { args: readonly [string, string]; result: ApprovalRow | undefined }
+  approvals: {
+    args: readonly [tenant: string, status: string | null, run: string | null, limit: number]
+    result: ApprovalRow[]
+  }
+  ready: { args: readonly [now: number, limit: number, tenant: string | null]; result: ReadyRun[] }
+  nextDue: { args: readonly [number]; result: number | undefined }
+  dependents: { args: readonly [string, RecordRef]; result: RecordRef[] }
+  guardOwner: { args: readonly [string, string]; result: string | undefined }
+
+  /** Which changes the client wants to hear of. */
+  interest: { args: readonly [changes: boolean, records: boolean]; result: undefined }
+}
+
+export type Kind = keyof Calls
+export type WriteKind =
+  'append' | 'post' | 'putBlobs' | 'register' | 'unregister' | 'beat' | 'claim' | 'release' | 'isAlive' | 'tenantKey'
+export type ReadKind = Exclude<Kind, WriteKind | 'interest'>
+
+export type Request = { [K in Kind]: readonly [id: number, kind: K, args: Calls[K]['args']] }[Kind]
+export type ToWorker = { readonly calls: readonly Request[] } | { readonly close: true }
+
+export interface ToClient {
+  /** Calls that succeeded without a result. */
+  readonly done?: readonly number[]
+  readonly results?: readonly (readonly [id: number, value: unknown])[]
+  readonly errors?: readonly (readonly [id: number, error: ErrorData])[]
+  /** Something was committed that concerns others (see Ledger.onChange). */
+  readonly changed?: boolean
+  /** Records were committed. */
+  readonly grown?: boolean
+  readonly opened?: true
+  readonly failed?: ErrorData
+  /** A point was reached; the worker waits on `probe` until the client has answered. */
+  readonly probe?: string
+}
+
+export interface WorkerOptions {
+  readonly dir: string
+  readonly durability: 'full' | 'process-crash-only'
+  readonly leaseMs: number
+  readonly busyMs: number
+  readonly crashAt?: CrashAt
+  /** Set while the client answers a probe. */
+  readonly probe?: Int32Array
+}
+
+/** Kills the process (SIGKILL) from within the ledger's thread the n-th time a point is reached; for crash tests. */
+export interface CrashAt {
+  readonly point: 'commit.before' | 'commit.after'
+  /** 1 for the first time. */
+  readonly occurrence: number
+}

@@ -1,0 +1,73 @@
+import type { DatabaseSync } from 'node:sqlite'
+import type { Memory } from './streams.ts'
+
+// Owns what the transaction of one group has to know: whether something was written that no savepoint can undo, and
+// what is to be done once it is committed. Invariant: effects on others (waking, telling, lease times) happen only
+// after the commit.
+
+export interface Transaction {
+  /** Runs in a savepoint; what it throws leaves nothing behind. */
+  nested<T>(act: () => T): T
+  /** Runs without one; what it throws spoils the whole group, whose members are then tried one by one. */
+  unsaved(act: () => void): void
+  /** Others may want to know of this commit. */
+  tell(): void
+  /** Records were added. */
+  grow(): void
+  after(act: () => void): void
+  start(): void
+  /** Something was half-written outside a savepoint. */
+  spoiled(): boolean
+  finish(): { readonly told: boolean; readonly grown: boolean; readonly acts: readonly (() => void)[] }
+}
+
+export function createTransaction(db: DatabaseSync, memory: Memory): Transaction {
+  const save = db.prepare('SAVEPOINT one')
+  const release = db.prepare('RELEASE one')
+  const undo = db.prepare('ROLLBACK TO one')
+  let told = false
+  let grown = false
+  let dirty = false
+  let acts: (() => void)[] = []
+
+  return {
+    nested(act) {
+      save.run()
+      try {
+        const value = act()
+        release.run()
+        return value
+      } catch (error) {
+        memory.forget()
+        // A full disk may have ended the whole transaction already.
+        if (db.isTransaction) {
+          undo.run()
+          release.run()
+        }
+        throw error
+      }
+    },
+    unsaved(act) {
+      dirty = true
+      act()
+      dirty = false
+    },
+    tell() {
+      told = true
+    },
+    grow() {
+      grown = true
+    },
+    after(act) {
+      acts.push(act)
+    },
+    start() {
+      told = false
+      grown = false
+      dirty = false
+      acts = []
+    },
+    spoiled: () => dirty || !db.isTransaction,
+    finish: () => ({ told, grown, acts }),
+  }
+}
