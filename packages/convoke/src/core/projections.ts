@@ -172,6 +172,9 @@ function projectInbox(record: LedgerRecord): readonly Change[] {
   const wake: Change = { kind: 'wake', run, at: record.at }
   if (record.type !== 'approval.decided') return [wake]
   const p = record.payload as JsonObject
+  // A person may pass the question on; it stays open.
+  if (p['decision'] === 'escalated')
+    return [wake, { kind: 'approval', id: p['id'] as string, set: { group: p['group'] as string } }]
   const decision = p['decision'] as 'approved' | 'rejected' | 'corrected'
   return [
     wake,

@@ -1,4 +1,4 @@
-import { canonicalize, decode } from './canonical.ts'
+import { canonicalize, quote, settle } from './canonical.ts'
 import { ConvokeError } from './errors.ts'
 import { sha256 } from './hash.ts'
 import type { Json } from './json.ts'
@@ -101,6 +101,8 @@ export interface Sealed {
   readonly record: LedgerRecord
   /** Canonical payload, also when spilled. */
   readonly body: string
+  /** Decoded payload, also when spilled. */
+  readonly payload: Json
   /** Blob that must be stored with the record when the payload was spilled. */
   readonly spilled?: Blob
 }
@@ -117,16 +119,15 @@ export function seal(
     readonly salt: string
   },
 ): Sealed {
-  const body = canonicalize(draft.payload)
+  const { text: body, value: payload } = settle(draft.payload)
   const bytes = body.length * 3 >= spillBytes ? Buffer.from(body, 'utf8') : undefined
   const spilled =
     bytes !== undefined && bytes.length >= spillBytes
       ? { hash: sha256(bytes), bytes, mediaType: 'application/json' }
       : undefined
   const blobs = spilled === undefined ? draft.blobs : [...(draft.blobs ?? []), spilled.hash]
-  const commitment = sha256(place.salt + body)
-  const header = {
-    v: 1 as const,
+  const record: Mutable<LedgerRecord> = {
+    v: 1,
     tenant: place.tenant,
     stream: place.stream,
     seq: place.head.seq + 1,
@@ -134,25 +135,25 @@ export function seal(
     at: place.at,
     type: draft.type,
     critical: draft.critical ?? false,
-    ...(draft.path === undefined ? {} : { path: draft.path }),
-    ...(draft.fold === undefined ? {} : { fold: draft.fold }),
-    causes: draft.causes ?? [],
+    causes: draft.causes ?? noCauses,
     actor: draft.actor,
     labels: draft.labels,
-    ...(blobs === undefined || blobs.length === 0 ? {} : { blobs }),
-    ...(spilled === undefined ? {} : { spill: spilled.hash }),
-    commitment,
-    prevHash: place.head.hash,
-  }
-  const record: LedgerRecord = Object.freeze({
-    ...header,
-    payload: spilled === undefined ? decode(body) : null,
+    payload: spilled === undefined ? payload : null,
     salt: place.salt,
-    hash: sha256(headerText(header)),
-  })
-  return { record, body, ...(spilled === undefined ? {} : { spilled }) }
+    commitment: sha256(place.salt + body),
+    prevHash: place.head.hash,
+    hash: '',
+  }
+  if (draft.path !== undefined) record.path = draft.path
+  if (draft.fold !== undefined) record.fold = draft.fold
+  if (blobs !== undefined && blobs.length > 0) record.blobs = blobs
+  if (spilled !== undefined) record.spill = spilled.hash
+  record.hash = sha256(headerText(record))
+  return { record: Object.freeze(record), body, payload, ...(spilled === undefined ? {} : { spilled }) }
 }
 
+const noCauses: readonly Cause[] = Object.freeze([])
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Header = Omit<LedgerRecord, 'payload' | 'salt' | 'hash'>
 
 /**
@@ -164,19 +165,18 @@ export function headerText(r: Header): string {
     `{"actor":${small(r.actor)},"at":${r.at},` +
     (r.blobs === undefined ? '' : `"blobs":${JSON.stringify(r.blobs)},`) +
     `"causes":${causesText(r.causes)},"commitment":"${r.commitment}","critical":${r.critical},"epoch":${r.epoch},` +
-    (r.fold === undefined ? '' : `"fold":${JSON.stringify(r.fold)},`) +
+    (r.fold === undefined ? '' : `"fold":${quote(r.fold)},`) +
     `"labels":${small(r.labels)},` +
-    (r.path === undefined ? '' : `"path":${JSON.stringify(r.path)},`) +
+    (r.path === undefined ? '' : `"path":${quote(r.path)},`) +
     `"prevHash":"${r.prevHash}","seq":${r.seq},` +
     (r.spill === undefined ? '' : `"spill":"${r.spill}",`) +
-    `"stream":${JSON.stringify(r.stream)},"tenant":${JSON.stringify(r.tenant)},"type":${JSON.stringify(r.type)},"v":1}`
+    `"stream":${quote(r.stream)},"tenant":${quote(r.tenant)},"type":${quote(r.type)},"v":1}`
   )
 }
 
 function causesText(causes: readonly Cause[]): string {
   let out = '['
-  for (const cause of causes)
-    out += `${out.length > 1 ? ',' : ''}{"kind":"${cause.kind}","ref":${JSON.stringify(cause.ref)}}`
+  for (const cause of causes) out += `${out.length > 1 ? ',' : ''}{"kind":"${cause.kind}","ref":${quote(cause.ref)}}`
   return out + ']'
 }
 
@@ -193,7 +193,8 @@ function small(value: Actor | Labels): string {
 
 /**
  * Says what is wrong with a record that should follow `previous`, or undefined when nothing is. An erased payload
- * (salt '') passes: its commitment stays in the chain. `body` is the canonical payload where it was spilled.
+ * (salt '') passes: its commitment stays in the chain. `body` is the canonical payload where it was spilled, or wherever
+ * the reader has the stored text at hand, which saves writing it again; `payload` must be decoded from that text.
  */
 export function faultOf(record: LedgerRecord, previous: Head, body?: string): string | undefined {
   if (record.seq !== previous.seq + 1) return `seq ${record.seq} follows ${previous.seq}`
