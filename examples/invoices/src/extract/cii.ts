@@ -156,7 +156,7 @@ class Reader {
     if (at === undefined || stated === undefined) return undefined
     if (at.element.attrs['format'] !== '102')
       return this.wrong(at, `format ${at.element.attrs['format'] ?? 'missing'}, not 102`)
-    const date = stated.replace(/^(\d{4})(\d{2})(\d{2})$/, '$1-$2-$3')
+    const date = /^\d{8}$/.test(stated) ? `${stated.slice(0, 4)}-${stated.slice(4, 6)}-${stated.slice(6)}` : ''
     return isRealDate(date) ? date : this.wrong(at, 'not a date')
   }
 

@@ -9,14 +9,15 @@ import type { Answer, Question } from './worker.ts'
  * 3. A thread that passed a bound is terminated and never asked again; the next question starts a new one.
  * 4. The thread does not keep the process alive unless a question is with it.
  */
-export const ISOLATE_LIMITS = { milliseconds: 20_000, heapMegabytes: 512, bufferBytes: 768 * 1024 * 1024 } as const
+export const ISOLATE_LIMITS = { milliseconds: 20_000, heapMegabytes: 512, residentBytes: 1024 * 1024 * 1024 } as const
 
 const WATCH_EVERY = 50
 
 export interface IsolateLimits {
   readonly milliseconds: number
   readonly heapMegabytes: number
-  readonly bufferBytes: number
+  /** Growth of the process while a file is read. */
+  readonly residentBytes: number
 }
 
 interface Waiting {
@@ -65,14 +66,16 @@ export function createIsolate(limits: IsolateLimits = ISOLATE_LIMITS): Isolate {
     const thread = running()
     thread.ref()
     const id = ++count
-    const before = process.memoryUsage().arrayBuffers
+    const before = process.memoryUsage.rss()
     const late = `not read within ${limits.milliseconds / 1000} s`
     const deadline = setTimeout(() => lose(thread, { ok: false, code: 'TOO_SLOW', reason: late }), limits.milliseconds)
-    // Buffers of inflated streams lie outside the heap that the thread's own limit covers.
+    // Inflated streams lie outside the heap that the thread's own limit covers, and Node counts buffers by thread, so
+    // the process is what can be watched from here.
     const watch = setInterval(() => {
-      const grown = process.memoryUsage().arrayBuffers - before
-      if (grown > limits.bufferBytes)
+      const grown = process.memoryUsage.rss() - before
+      if (grown > limits.residentBytes) {
         lose(thread, { ok: false, code: 'TOO_LARGE', reason: 'it inflates beyond all bounds' })
+      }
     }, WATCH_EVERY)
     const finish = (extracted: Extracted): void => {
       clearTimeout(deadline)

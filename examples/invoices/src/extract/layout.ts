@@ -39,6 +39,8 @@ const DIGIT_GAP = 0.4
 const TOUCHING = 0.1
 const SAME_BASELINE = 0.25
 const SAME_LINE = 0.35
+// No phrase is longer; the rules' patterns are not run over what a hostile file calls one word.
+const LONGEST = 1_000
 
 export function layOut(pages: readonly (readonly TextItem[])[]): Layout {
   const lines: Line[] = []
@@ -75,11 +77,11 @@ function toCells(items: readonly TextItem[], page: number): Cell[] {
   return rows.flatMap((row) => {
     const cells: Cell[] = []
     for (const item of row.sort((a, b) => a.x - b.x)) {
-      const text = item.text.normalize('NFKC').replace(/\s+/g, ' ').trim()
+      const text = item.text.normalize('NFKC').replace(/\s+/g, ' ').trim().slice(0, LONGEST)
       const last = cells.at(-1)
       const gap = last === undefined ? Infinity : (item.x - last.x1) / Math.max(last.size, item.size)
       const digits = last !== undefined && /\d$/.test(last.text) && /^\d/.test(text)
-      if (last !== undefined && gap > -0.5 && gap <= (digits ? DIGIT_GAP : WORD_GAP)) {
+      if (last !== undefined && last.text.length < LONGEST && gap > -0.5 && gap <= (digits ? DIGIT_GAP : WORD_GAP)) {
         const joined = `${last.text}${gap > TOUCHING ? ' ' : ''}${text}`
         cells[cells.length - 1] = { ...last, text: joined, x1: Math.max(last.x1, item.x + item.width) }
       } else {

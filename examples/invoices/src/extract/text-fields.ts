@@ -92,9 +92,7 @@ export interface Heading {
 
 /** Number, type and date from the title (`Rechnung Nr. 42 vom 03.04.2025`, `Facture FA-7`) and from their labels. */
 export function readHeading(layout: Layout, order: DayOrder | undefined): Heading {
-  const numbers: Candidate[] = []
-  const types: Candidate[] = []
-  const dates: Candidate[] = []
+  const titles: { type: string; number?: string; date?: string }[] = []
   const dated = `(?:vom|von|du|dated|issued at|issued on|of|date[:]?)`
   const titled = new RegExp(
     `^(${TITLE})(?: ?\\((\\d{3})\\))?(?:(?: ?${NO.source})?:? ?(?=[^ ]*\\d)(${ID.source})(?: ${dated}(?: (${DATE}))?)?)?$`,
@@ -108,19 +106,24 @@ export function readHeading(layout: Layout, order: DayOrder | undefined): Headin
       const bare = number === undefined && code === undefined
       // A bare word may be a column's heading or a link; it is a title where it stands alone and shouts.
       if (bare && !(text === text.toUpperCase() || isLarge(layout, line.cells, text))) continue
-      const rank = number === undefined ? 1 : 2
-      const type = code ?? typeOf(title)
-      types.push({ value: type ?? '', rank })
-      if (number !== undefined) numbers.push({ value: number, rank: 2 })
       // The date may have wrapped to the next line: "Rechnung Nr. 42 vom" / "03.04.2025".
       const wrapped = date === undefined && new RegExp(` ${dated}$`, 'i').test(text)
       const stated = wrapped ? layout.lines[index + 1]?.cells[0]?.text : date
       const parsed = stated === undefined ? undefined : parseDate(stated, order ?? impliedOrder(title))
-      if (parsed !== undefined) dates.push({ value: parsed, rank: 1 })
+      titles.push({
+        type: code ?? typeOf(title) ?? '',
+        ...(number === undefined ? {} : { number }),
+        ...(parsed === undefined ? {} : { date: parsed }),
+      })
     }
   })
-  // A credit note may name the number of the invoice that it credits, which is not its own.
-  const credit = agreed(types) === '381'
+  // A credit note may name the invoice that it credits, number and all: what a page calls itself beside is stronger.
+  const special = titles.filter((title) => title.type !== '380')
+  const own = special.length > 0 ? special : titles
+  const types = own.map(({ type, number }): Candidate => ({ value: type, rank: number === undefined ? 1 : 2 }))
+  const numbers = own.flatMap(({ number }): Candidate[] => (number === undefined ? [] : [{ value: number, rank: 2 }]))
+  const dates = own.flatMap(({ date }): Candidate[] => (date === undefined ? [] : [{ value: date, rank: 1 }]))
+  const credit = ['381', ''].includes(agreed(types) ?? '380')
   const labelled = [...(credit ? [] : valuesOf(layout, INVOICE_NUMBER, isId)), ...valuesOf(layout, CREDIT_NUMBER, isId)]
   numbers.push(...labelled.map((value) => ({ value, rank: 2 })))
   for (const [label, implied] of DATE_LABELS) {
@@ -131,7 +134,7 @@ export function readHeading(layout: Layout, order: DayOrder | undefined): Headin
   }
   const [number, type, date] = [agreed(numbers), agreed(types), agreed(dates)]
   return {
-    titled: types.length > 0,
+    titled: titles.length > 0,
     ...(number === undefined ? {} : { number }),
     ...(type === undefined || type === '' ? {} : { type }),
     ...(date === undefined || date === '' ? {} : { date }),
