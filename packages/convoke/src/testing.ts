@@ -1,1 +1,1 @@
-export {}
+export { createChain, type Chain, type ChainDraft } from './testing/chain.ts'
