@@ -20,7 +20,7 @@ const text = fc.oneof(
 const json = fc.letrec<{ value: Json }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 4 },
-    fc.constantFrom<Json>(null, true, false, -0, 0, 1e-7, 5e-324, 333333333.33333329, 1.7976931348623157e-300),
+    fc.constantFrom<Json>(null, true, false, -0, 0, 1e-7, 5e-324, 333333333.3333333, 1.7976931348623157e-300),
     fc.maxSafeInteger(),
     fc.double({ noNaN: true, noDefaultInfinity: true }).filter((n) => !Number.isInteger(n) || Number.isSafeInteger(n)),
     text,
@@ -32,7 +32,7 @@ const json = fc.letrec<{ value: Json }>((tie) => ({
 describe('canonicalize', () => {
   test('writes the examples of RFC 8785', () => {
     const example = {
-      numbers: [333333333.33333329, 1e30 / 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
+      numbers: [Number('333333333.33333329'), 1e30 / 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
       string: '\u20ac$\u000f\u000aA\'\u0042\u0022\u005c\\"/',
       literals: [null, true, false],
     }
@@ -140,7 +140,9 @@ test('decoded and settled values are frozen all the way down', () => {
 
 test('quote writes strings as JSON.stringify does', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), (value) => void expect(quote(value)).toBe(JSON.stringify(value))),
+    fc.property(fc.string({ unit: 'binary' }), (value) => {
+      expect(quote(value)).toBe(JSON.stringify(value))
+    }),
   )
 })
 

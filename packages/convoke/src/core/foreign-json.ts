@@ -2,6 +2,9 @@ import { isConvokeError } from './errors.ts'
 import { invalidJson, readJson, skipSpace, type Oddity, type OddityHandler } from './json-reader.ts'
 import type { Json } from './json.ts'
 
+/** Each miss costs an error; a text of millions would block the process for minutes. */
+const maxMisses = 100
+
 export interface Foreign {
   readonly value: Json
   /** What was repaired, a sentence each with a JSON Pointer; at most 20, then a count of the rest. */
@@ -31,9 +34,12 @@ export function parseForeign(text: string): Foreign {
 export function extractJson(text: string): Foreign {
   const objects: Found[] = []
   const arrays: Found[] = []
+  let misses = 0
   for (let start = nextOpening(text, 0); start < text.length;) {
     const found = readAt(text, start)
     if (typeof found === 'number') {
+      if (found > start + 1 && ++misses > maxMisses)
+        throw invalidJson(text, start, 'too many brackets that are not JSON')
       start = nextOpening(text, found)
       continue
     }
@@ -61,9 +67,6 @@ function nextOpening(text: string, from: number): number {
   opening.lastIndex = from
   return opening.exec(text)?.index ?? text.length
 }
-
-/** Each miss costs an error; a text of millions would block the process for minutes. */
-const maxMisses = 100
 
 /**
  * The value at an opening bracket, or where to look further when the bracket belongs to prose: `{see` and `[citation`

@@ -190,6 +190,6 @@ describe('extractJson', () => {
     ['spaces', '{' + ' '.repeat(n) + 'x {' + ' '.repeat(n)],
   ])('stays linear: %s', ([name, text]) => {
     if (name === 'zeros') expect(extractJson(text).notes).toHaveLength(1)
-    else refused(() => extractJson(text))
+    else expect(refused(() => extractJson(text)).code).toBe('JSON_INVALID')
   })
 })

@@ -170,13 +170,14 @@ export function headerText(r: Header): string {
     (r.path === undefined ? '' : `"path":${quote(r.path)},`) +
     `"prevHash":"${r.prevHash}","seq":${r.seq},` +
     (r.spill === undefined ? '' : `"spill":"${r.spill}",`) +
-    `"stream":${quote(r.stream)},"tenant":${quote(r.tenant)},"type":${quote(r.type)},"v":1}`
+    `"stream":${quote(r.stream)},"tenant":${quote(r.tenant)},"type":${quote(r.type)},"v":${r.v}}`
   )
 }
 
 function causesText(causes: readonly Cause[]): string {
   let out = '['
-  for (const cause of causes) out += `${out.length > 1 ? ',' : ''}{"kind":"${cause.kind}","ref":${quote(cause.ref)}}`
+  for (const cause of causes)
+    out += `${out.length > 1 ? ',' : ''}{"kind":${quote(cause.kind)},"ref":${quote(cause.ref)}}`
   return out + ']'
 }
 
