@@ -1,0 +1,84 @@
+import { createApp, type App } from './app/app.ts'
+import type { ConvokeError } from './core/errors.ts'
+import type { Json } from './core/json.ts'
+import { localDispatcher } from './dispatch-local/dispatcher.ts'
+import { openSqliteLedger } from './ledger-sqlite/index.ts'
+import type { Dispatcher } from './ports/dispatcher.ts'
+import type { Ledger, StreamRef } from './ports/ledger.ts'
+import type { Probe } from './ports/probe.ts'
+import type { Clock, Ids } from './ports/runtime.ts'
+import type { AnyWorkflow } from './replay/workflow.ts'
+import { systemClock } from './system/clock.ts'
+import { systemIds } from './system/ids.ts'
+import { liveBus } from './system/live.ts'
+
+/** What an app is made of. Everything has a default but its workflows. */
+export interface ConvokeOptions {
+  /** Folder of the embedded ledger; `.convoke` in the current folder unless said. Or a ledger of your own. */
+  readonly store?: string | (() => Promise<Ledger>)
+  /** `local` unless said. */
+  readonly tenant?: string
+  readonly workflows: Readonly<Record<string, AnyWorkflow>>
+  /** Runs before every append: returns what may be written. */
+  readonly redact?: (value: Json) => Json
+  /** Runs driven at once in this process; 64 unless said. */
+  readonly concurrency?: number
+  /** Whether starting a run also drives it here; true unless said. */
+  readonly drives?: boolean
+  /** `full` (default) survives power loss; `process-crash-only` does not. */
+  readonly durability?: 'full' | 'process-crash-only'
+  readonly leaseMs?: number
+  readonly dispatcher?: (ledger: Ledger, clock: Clock) => Dispatcher
+  readonly clock?: Clock
+  readonly ids?: Ids
+  readonly probe?: Probe
+  /** Told of runs that were stopped, and of errors that are in no run's stream. Printed as a warning unless given. */
+  readonly onTrouble?: (run: StreamRef, error: ConvokeError) => void
+}
+
+/** Makes an app. Nothing is opened before it is first used. */
+export function convoke(options: ConvokeOptions): App {
+  const clock = options.clock ?? systemClock
+  const ids = options.ids ?? systemIds(clock)
+  const redact = options.redact ?? ((value: Json): Json => value)
+  const store = options.store ?? '.convoke'
+  const { durability, leaseMs, probe, concurrency } = options
+  return createApp({
+    tenant: options.tenant ?? 'local',
+    workflows: options.workflows,
+    openLedger:
+      typeof store === 'function'
+        ? store
+        : () =>
+            openSqliteLedger({
+              dir: store,
+              clock,
+              ids,
+              ...(probe === undefined ? {} : { probe }),
+              ...(durability === undefined ? {} : { durability }),
+              ...(leaseMs === undefined ? {} : { leaseMs }),
+            }),
+    dispatcher:
+      options.dispatcher ??
+      ((ledger, its) => localDispatcher({ ledger, clock: its, ...(concurrency === undefined ? {} : { concurrency }) })),
+    extend: () => [],
+    clock,
+    ids,
+    live: liveBus({ redact }),
+    redact,
+    probe,
+    drives: options.drives ?? true,
+    onTrouble:
+      options.onTrouble ??
+      ((run, error) =>
+        process.emitWarning(`${run.stream}: ${error.message}${error.next === undefined ? '' : ` (${error.next})`}`, {
+          type: 'ConvokeWarning',
+          code: error.code,
+        })),
+  })
+}
+
+/** Types a configuration file's options; returns them as they are. */
+export function defineConfig(options: ConvokeOptions): ConvokeOptions {
+  return options
+}
