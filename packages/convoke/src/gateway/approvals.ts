@@ -1,0 +1,141 @@
+import type { Json, JsonObject } from '../core/json.ts'
+import type { Blob } from '../core/record.ts'
+import type { Entry, Message, Task } from '../replay/types.ts'
+import type { Escalation } from './policy.ts'
+import type { Open } from './state.ts'
+
+/** What a person is asked. */
+export interface Request {
+  readonly kind: Open['kind']
+  readonly title: string
+  readonly category?: string | undefined
+  readonly group?: string | undefined
+  /** What is shown, from the gateway's bytes. */
+  readonly action: Json
+  readonly blobs?: readonly Blob[]
+  readonly actionHash: string
+  readonly policyVersion: string
+  readonly generation: number
+  readonly hold?: string
+  readonly expiresMs?: number | undefined
+  readonly escalate?: readonly Escalation[] | undefined
+  /** Why it is asked, or asked again. */
+  readonly by?: string
+  readonly problem?: string | undefined
+  readonly worker?: string
+}
+
+/** Enough digits that two approvals of a store do not meet, few enough to type: 46 bits. */
+function approvalId(task: Task, keyed: (text: string) => string, generation: number, n: number): string {
+  const hash = keyed(JSON.stringify(['approval', task.run, task.path, generation, n]))
+  return `ap_${BigInt(`0x${hash.slice(0, 16)}`)
+    .toString(36)
+    .padStart(13, '0')
+    .slice(-9)}`
+}
+
+/** Records the question. It is not yet durable, and nobody waits yet. */
+export function request(task: Task, keyed: (text: string) => string, asked: number, r: Request): Entry {
+  return task.append(
+    'approval.requested',
+    {
+      id: approvalId(task, keyed, r.generation, asked + 1),
+      kind: r.kind,
+      title: r.title,
+      action: r.action,
+      actionHash: r.actionHash,
+      policyVersion: r.policyVersion,
+      generation: r.generation,
+      ...(r.category === undefined ? {} : { category: r.category }),
+      ...(r.group === undefined ? {} : { group: r.group }),
+      ...(r.hold === undefined ? {} : { hold: r.hold }),
+      ...(r.expiresMs === undefined ? {} : { expires: task.now() + r.expiresMs }),
+      ...(r.escalate === undefined || r.escalate.length === 0 ? {} : { escalate: r.escalate as unknown as Json }),
+      ...(r.by === undefined ? {} : { by: r.by }),
+      ...(r.problem === undefined ? {} : { problem: r.problem }),
+      ...(r.worker === undefined ? {} : { worker: r.worker }),
+    },
+    r.blobs === undefined || r.blobs.length === 0 ? {} : { blobs: r.blobs },
+  )
+}
+
+/** Says that a question no longer stands; whoever decides it afterwards decides nothing. */
+export function withdraw(task: Task, open: Open, why: { readonly code?: string; readonly problem?: string }): void {
+  task.append('approval.withdrawn', {
+    id: open.id,
+    ...(why.code === undefined ? {} : { code: why.code }),
+    ...(why.problem === undefined ? {} : { problem: why.problem }),
+  })
+}
+
+/**
+ * Waits for a person and records what came of it: decided, escalated, expired, or withdrawn (R10). `verify` looks at a
+ * decision before it counts and says what is wrong with it; then the question is withdrawn and asked again by the caller.
+ * The run may park meanwhile; when the scope is given up, the question is withdrawn.
+ */
+export async function settle(
+  task: Task,
+  open: Open,
+  verify: (decision: JsonObject) => Promise<string | undefined> = async () => undefined,
+): Promise<void> {
+  const next = open.escalate[open.level]
+  const escalates = next === undefined ? undefined : open.since + next.afterMs
+  const until = open.expires === undefined ? escalates : Math.min(open.expires, escalates ?? Infinity)
+  await task.durable()
+  let message: Message | undefined
+  try {
+    message = await task.message(`approval.decided:${open.id}`, {
+      kind: 'person',
+      ...(until === undefined ? {} : { until }),
+    })
+  } catch (error) {
+    if (!task.scope.dead) throw error
+    withdraw(task, open, { code: 'SCOPE_CANCELLED' })
+    return
+  }
+  if (message === undefined) {
+    if (open.expires !== undefined && task.now() >= open.expires) task.append('approval.expired', { id: open.id })
+    else if (next !== undefined)
+      task.append('approval.escalated', { id: open.id, group: next.group, level: open.level + 1 })
+    return
+  }
+  const p = message.message.payload as JsonObject
+  const causes = [{ ref: message.ref, kind: 'approval' as const }]
+  const more = { actor: message.message.actor, labels: message.labels, causes }
+  if (p['decision'] === 'escalated') {
+    const group = p['group'] as string
+    const at = open.escalate.findIndex((step) => step.group === group)
+    task.append('approval.escalated', { id: open.id, group, level: at < 0 ? open.level : at + 1 }, more)
+    return
+  }
+  if (open.expires !== undefined && message.message.at > open.expires) {
+    task.append('approval.expired', { id: open.id }, { causes })
+    return
+  }
+  if (p['actionHash'] !== open.actionHash) {
+    withdraw(task, open, {
+      code: 'APPROVAL_MISMATCH',
+      problem: 'the decision before was about other bytes than this action',
+    })
+    return
+  }
+  const problem = await verify(p)
+  if (problem !== undefined) {
+    withdraw(task, open, { code: 'INPUT_INVALID', problem })
+    return
+  }
+  task.append(
+    'approval.decided',
+    {
+      id: open.id,
+      decision: p['decision'] as Json,
+      actionHash: open.actionHash,
+      inbox: message.inboxSeq,
+      ...(p['reason'] === undefined ? {} : { reason: p['reason'] }),
+      ...(p['action'] === undefined ? {} : { action: p['action'] }),
+      ...(p['answer'] === undefined ? {} : { answer: p['answer'] }),
+      ...(p['value'] === undefined ? {} : { value: p['value'] }),
+    },
+    more,
+  )
+}

@@ -1,0 +1,79 @@
+import type { ErrorData } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Actor, RecordRef } from '../core/record.ts'
+import type { Ledger, Lease } from '../ports/ledger.ts'
+import type { Probe } from '../ports/probe.ts'
+import type { Clock } from '../ports/runtime.ts'
+import type { Guardrail } from './guardrail.ts'
+import type { Policy } from './policy.ts'
+import type { Secrets } from './secrets.ts'
+import type { AnyTool } from './tool.ts'
+
+/** What an ancestor of a fork already sent (R9). */
+export interface AncestorDispatch {
+  readonly ref: RecordRef
+  readonly run: string
+  /** As recorded: the action, or a reference to the blob that holds it. */
+  readonly action: Json
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** What came back, when something did. */
+  readonly result?: { readonly value: Json | undefined }
+  readonly error?: ErrorData
+}
+
+export interface AncestorQuery {
+  readonly path: string
+  readonly tool: string
+  readonly businessKey: string | undefined
+  readonly actionHash: string
+}
+
+/** What the gateway works with, for one driven run. */
+export interface GatewayDeps {
+  readonly ledger: Ledger
+  readonly lease: Lease
+  readonly clock: Clock
+  /** Keyed hash of the tenant. */
+  readonly keyed: (text: string) => string
+  readonly probe?: Probe | undefined
+  readonly secrets?: Secrets | undefined
+  readonly policy?: Policy | undefined
+  readonly guardrails?: readonly Guardrail[] | undefined
+  /** For forks only: what becomes of effects that an ancestor already made. */
+  readonly effects?: 'hold' | 'dry' | 'live' | undefined
+  readonly ancestorDispatch?: ((query: AncestorQuery) => AncestorDispatch | undefined) | undefined
+}
+
+/** On whose behalf a call is made. */
+export interface Caller {
+  /** The run's orchestrator unless said. */
+  readonly actor?: Actor
+  readonly role?: string
+  /** Names of the tools within reach, with `*`; all of them unless said. */
+  readonly tools?: readonly string[]
+}
+
+export interface CallOptions {
+  /** Name of the step; the tool's unless said. */
+  readonly name?: string
+  /** Unique per tenant and tool across runs: no two calls with effect share it (R4). */
+  readonly businessKey?: string
+  /** Category under which a person must approve the call. */
+  readonly approval?: string
+  /** What a person reads first; the tool and the business key unless said. */
+  readonly title?: string
+  readonly from?: readonly unknown[]
+  readonly timeoutMs?: number
+}
+
+/** One call on its way through the gateway. */
+export interface Call {
+  readonly deps: GatewayDeps
+  readonly caller: Caller
+  readonly tool: AnyTool
+  /** A frozen copy, taken when the call was made. */
+  readonly input: Json
+  readonly options: CallOptions
+  readonly timeoutMs: number
+}

@@ -1,0 +1,71 @@
+import type { Scope } from '../replay/scope.ts'
+import type { StepPromise } from '../replay/step-promise.ts'
+import type { Operation } from '../replay/types.ts'
+import { callOperation } from './call.ts'
+import { decideOperation, type ApproveOptions, type Approval, type DecideOptions } from './decide.ts'
+import type { Caller, CallOptions, GatewayDeps } from './deps.ts'
+import type { AnyTool, Tool } from './tool.ts'
+
+/** What takes a call back: a tool that takes the call's result, or a tool and how its input is made of both. */
+export type UndoOf<I, O> =
+  Tool<O, unknown> | { readonly tool: AnyTool; readonly input: (result: O, args: I) => unknown }
+
+export interface RunCallOptions<I, O> extends CallOptions {
+  /** Called when the scope rolls back, through the same gateway. */
+  readonly undo?: UndoOf<I, O>
+}
+
+/** What the gateway adds to a run. */
+export interface GatewayRun {
+  /**
+   * Calls a tool through the gateway.
+   * @throws TOOL_INPUT_INVALID, SCOPE_DENIED, GUARDRAIL_DENIED, BUSINESS_KEY_TAKEN, APPROVAL_REJECTED, APPROVAL_EXPIRED,
+   *   EFFECT_HELD before anything happened; TOOL_FAILED, TOOL_UNREACHABLE, TOOL_TIMEOUT, TOOL_OUTPUT_INVALID,
+   *   TOOL_RESULT_TOO_LARGE, MAYBE_EXECUTED after
+   */
+  call<I, O>(tool: Tool<I, O>, input: NoInfer<I>, options?: RunCallOptions<NoInfer<I>, NoInfer<O>>): StepPromise<O>
+  /**
+   * Asks a person for a judgement.
+   * @throws APPROVAL_REJECTED when they decline, APPROVAL_EXPIRED when nobody answers in time
+   */
+  decide<T>(name: string, options: DecideOptions<T>): StepPromise<T>
+  /** Asks a person for a yes or no. @throws APPROVAL_EXPIRED when nobody answers in time */
+  approve(name: string, options?: ApproveOptions): StepPromise<Approval>
+}
+
+/** The gateway's methods for the run object of a scope. */
+export function extendGateway(deps: GatewayDeps, caller: Caller = {}): (scope: Scope) => GatewayRun {
+  return (scope) => {
+    const claim = <T>(operation: Operation): StepPromise<T> => scope.engine.claim(scope, operation) as StepPromise<T>
+    return {
+      call: <I, O>(tool: Tool<I, O>, input: I, options: RunCallOptions<I, O> = {}): StepPromise<O> => {
+        const { undo, ...rest } = options
+        return claim<O>(
+          callOperation(
+            deps,
+            caller,
+            tool,
+            input,
+            rest,
+            undo === undefined ? undefined : (result) => undoOperation(deps, caller, undo, result as O, input),
+          ),
+        )
+      },
+      decide: <T>(name: string, options: DecideOptions<T>): StepPromise<T> =>
+        claim<T>(decideOperation(deps, name, options)),
+      approve: (name, options = {}) => claim<Approval>(decideOperation(deps, name, { ...options, yesOrNo: true })),
+    }
+  }
+}
+
+/** The operation that takes a call back; its path is set by whoever rolls back. */
+export function undoOperation<I, O>(
+  deps: GatewayDeps,
+  caller: Caller,
+  undo: UndoOf<I, O>,
+  result: O,
+  input: I,
+): Operation {
+  if ('kind' in undo) return callOperation(deps, caller, undo, result, { from: [result] })
+  return callOperation(deps, caller, undo.tool, undo.input(result, input), { from: [result] })
+}

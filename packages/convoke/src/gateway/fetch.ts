@@ -1,0 +1,144 @@
+import { ConvokeError } from '../core/errors.ts'
+import { foreignJson, tooLarge } from './result.ts'
+
+/** What the gateway learns of a try by watching its requests. Owned by one try; `fetch` writes, the gateway reads. */
+export interface Trace {
+  /** Requests that may have changed something out there and were not certainly refused before they were sent. */
+  writes: number
+  /** Requests of any kind that may have been sent. */
+  sent: number
+  lastStatus: number | undefined
+  retryAfterMs: number | undefined
+  over: boolean
+}
+
+export function newTrace(): Trace {
+  return { writes: 0, sent: 0, lastStatus: undefined, retryAfterMs: undefined, over: false }
+}
+
+export interface FetchOptions {
+  readonly tool: string
+  readonly signal: AbortSignal
+  readonly maxBytes: number
+  readonly assertLease: () => void
+  /** Milliseconds since the epoch, for `retry-after` dates. */
+  readonly now: () => number
+  readonly trace: Trace
+}
+
+const notSent = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+/** Whether an error says that the connection was never made. */
+export function neverSent(error: unknown): boolean {
+  for (let e = error, depth = 0; typeof e === 'object' && e !== null && depth < 5; depth++) {
+    const code = (e as { code?: unknown }).code
+    if (typeof code === 'string' && notSent.has(code)) return true
+    e = (e as { cause?: unknown }).cause
+  }
+  return false
+}
+
+/** The global fetch with the lease checked right before it (R7) and the body read to a bound. */
+export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: RequestInit) => Promise<Response> {
+  return async (url, init = {}) => {
+    if (o.trace.over)
+      throw new ConvokeError('TOOL_TIMEOUT', `the call of ${o.tool} is over; it may not send anything more`)
+    const signal = init.signal == null ? o.signal : AbortSignal.any([o.signal, init.signal])
+    const write = !['GET', 'HEAD', 'OPTIONS'].includes((init.method ?? 'GET').toUpperCase())
+    o.assertLease()
+    o.trace.sent++
+    if (write) o.trace.writes++
+    o.trace.lastStatus = undefined
+    o.trace.retryAfterMs = undefined
+    let response: Response
+    try {
+      response = await globalThis.fetch(url, { ...init, signal })
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      const unsent = neverSent(error)
+      if (unsent) {
+        o.trace.sent--
+        if (write) o.trace.writes--
+      }
+      throw new ConvokeError('TOOL_UNREACHABLE', `${o.tool} did not answer: ${reasonOf(error)}`, {
+        details: { tool: o.tool, sent: !unsent },
+        cause: error,
+      })
+    }
+    o.trace.lastStatus = response.status
+    o.trace.retryAfterMs = retryAfter(response.headers.get('retry-after'), o.now())
+    let bytes: Uint8Array<ArrayBuffer>
+    try {
+      bytes = await readBounded(response, o)
+    } catch (error) {
+      if (error instanceof ConvokeError) throw error
+      if (signal.aborted) throw signal.reason
+      throw new ConvokeError('TOOL_UNREACHABLE', `${o.tool} broke off its answer: ${reasonOf(error)}`, {
+        details: { tool: o.tool, sent: true, status: response.status },
+        cause: error,
+      })
+    }
+    return asRead(response, bytes, o.tool)
+  }
+}
+
+async function readBounded(response: Response, o: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  const announced = Number(response.headers.get('content-length') ?? 0)
+  const reader = response.body?.getReader()
+  for (;;) {
+    if (announced > o.maxBytes || length > o.maxBytes) {
+      await reader?.cancel().catch(() => undefined)
+      throw tooLarge(o.tool, o.maxBytes)
+    }
+    const part = await reader?.read()
+    if (part === undefined || part.done) break
+    chunks.push(part.value)
+    length += part.value.byteLength
+  }
+  const all = new Uint8Array(length)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return all
+}
+
+/** The same response with its body at hand; encodings are undone and `json()` keeps digits. */
+function asRead(response: Response, bytes: Uint8Array<ArrayBuffer>, tool: string): Response {
+  const headers = new Headers(response.headers)
+  headers.delete('content-encoding')
+  headers.delete('content-length')
+  const { status, statusText, url } = response
+  const bodiless = status === 204 || status === 205 || status === 304
+  const read = new Response(bodiless ? null : bytes, { status, statusText, headers })
+  return Object.defineProperties(read, {
+    url: { value: url },
+    json: { value: async () => foreignJson(await read.text(), tool).value },
+  })
+}
+
+/** Milliseconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3). */
+export function retryAfter(header: string | null, now: number): number | undefined {
+  if (header === null || header.trim() === '') return undefined
+  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now
+  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), 86_400_000) : undefined
+}
+
+/** The innermost cause says what happened; undici's outer message is "fetch failed". */
+export function reasonOf(error: unknown): string {
+  let e = error
+  for (let depth = 0; depth < 5 && e instanceof Error && e.cause instanceof Error; depth++) e = e.cause
+  if (!(e instanceof Error)) return String(e)
+  const code = (e as { code?: unknown }).code
+  return e.message !== '' ? e.message : typeof code === 'string' ? code : e.name
+}

@@ -1,0 +1,252 @@
+import { deepFreeze } from '../core/canonical.ts'
+import { ConvokeError, toErrorData } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Task } from '../replay/types.ts'
+import type { Action } from './action.ts'
+import type { Call } from './deps.ts'
+import { gatewayFetch, neverSent, newTrace, reasonOf, type Trace } from './fetch.ts'
+import { readResult } from './result.ts'
+import { resolveSecret, scrub, scrubText } from './secrets.ts'
+import type { ToolContext } from './tool.ts'
+
+/**
+ * How one try ended.
+ *
+ * - `answered`: the tool's own answer
+ * - `no`: the tool answered that it will not; nothing happened
+ * - `unsent`: certainly no byte was processed; trying again is harmless
+ * - `refused`: the tool asks to come later (429); nothing happened
+ * - `doubt`: no answer, or one that says nothing (time-out, broken connection, 5xx); it may have happened
+ * - `broken`: the tool's code threw, or the answer cannot be used; it may have happened, and a repeat would end the same
+ */
+export type Outcome =
+  | { readonly kind: 'answered'; readonly value: unknown; readonly notes: readonly string[] }
+  | {
+      readonly kind: 'no' | 'unsent' | 'refused' | 'doubt' | 'broken'
+      readonly error: ConvokeError
+      readonly retryAfterMs?: number
+    }
+
+/** R4: everything that names the call, and nothing that changes from try to try. */
+export function idempotencyKey(call: Call, task: Task, generation: number): string {
+  const { tool, deps } = call
+  return deps
+    .keyed(JSON.stringify(['idempotency', task.tenant, task.run, task.path, tool.name, tool.version, generation]))
+    .slice(0, 48)
+}
+
+export function contextOf(
+  call: Call,
+  task: Task,
+  action: Action,
+  key: string,
+  signal: AbortSignal,
+  trace: Trace,
+): ToolContext {
+  const { deps, tool } = call
+  return {
+    signal,
+    idempotencyKey: key,
+    ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
+    tenant: task.tenant,
+    run: task.run,
+    path: task.path,
+    secret: (name) => resolveSecret(deps.secrets, name),
+    fetch: gatewayFetch({
+      tool: tool.name,
+      signal,
+      maxBytes: tool.maxResultBytes,
+      assertLease: () => assertLease(call),
+      now: () => deps.clock.now(),
+      trace,
+    }),
+    progress: (data) =>
+      task.scope.engine.live(task.scope, 'tool.progress', {
+        path: task.path,
+        tool: tool.name,
+        data: scrub(deps.secrets, data),
+      }),
+  }
+}
+
+/** R7: right before the first byte, a worker that may have been replaced sends nothing. */
+export function assertLease(call: Call): void {
+  const { lease } = call.deps
+  if (lease.remaining() <= 0)
+    throw new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before ${call.tool.name} was called`)
+}
+
+/** Makes one try. Never rejects, except when a read is given up. */
+export async function perform(call: Call, task: Task, action: Action, key: string): Promise<Outcome> {
+  const { deps, tool } = call
+  const trace = newTrace()
+  try {
+    assertLease(call)
+    deps.probe?.(`tool.before:${tool.name}`)
+    const answer = await bounded(call, task, trace, (signal) => invoke(call, task, action, key, signal, trace))
+    deps.probe?.(`tool.after:${tool.name}`)
+    if (answer instanceof Response) {
+      const failed = byStatus(call, answer.status, trace, await answer.clone().text())
+      if (failed !== undefined) return failed
+    }
+    const raw = await readResult(tool, answer)
+    return { kind: 'answered', value: scrub(deps.secrets, raw.value as Json), notes: raw.notes }
+  } catch (error) {
+    if (task.signal.aborted && tool.effect === 'read')
+      throw task.scope.dead ? new ConvokeError('SCOPE_CANCELLED', `step ${task.path} was given up`) : error
+    return classify(call, error, trace)
+  } finally {
+    trace.over = true
+  }
+}
+
+function invoke(call: Call, task: Task, action: Action, key: string, signal: AbortSignal, trace: Trace): unknown {
+  const { tool } = call
+  const context = contextOf(call, task, action, key, signal, trace)
+  const input = deepFreeze(action.input)
+  if (tool.execute !== undefined) return tool.execute(input, context)
+  return tool.transport?.call({
+    tool: tool.name,
+    input,
+    idempotencyKey: key,
+    ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
+    tenant: task.tenant,
+    run: task.run,
+    path: task.path,
+    signal,
+    secret: context.secret,
+    assertLease: () => assertLease(call),
+  })
+}
+
+/** Gives up at the time-out whether or not the tool listens; an effect is not given up for anything else. */
+export async function bounded<T>(
+  call: Call,
+  task: Task,
+  trace: Trace,
+  work: (signal: AbortSignal) => T | Promise<T>,
+): Promise<T> {
+  const { tool, timeoutMs, deps } = call
+  const own = new AbortController()
+  const alarm = new AbortController()
+  const outer = tool.effect === 'read' ? task.signal : undefined
+  return new Promise<T>((resolve, reject) => {
+    const giveUp = (reason: Error): void => {
+      trace.over = true
+      own.abort(reason)
+      reject(reason)
+    }
+    const aborted = (): void => giveUp(outer?.reason as Error)
+    if (outer?.aborted) {
+      aborted()
+      return
+    }
+    outer?.addEventListener('abort', aborted, { once: true })
+    deps.clock.sleep(timeoutMs, alarm.signal).then(
+      () =>
+        giveUp(
+          new ConvokeError('TOOL_TIMEOUT', `${tool.name} took longer than ${timeoutMs} ms`, {
+            details: { tool: tool.name, timeoutMs },
+          }),
+        ),
+      () => undefined,
+    )
+    const end = (): void => {
+      alarm.abort()
+      outer?.removeEventListener('abort', aborted)
+    }
+    Promise.resolve()
+      .then(() => work(own.signal))
+      .then(
+        (value) => (end(), resolve(value)),
+        (error: unknown) => (end(), reject(error as Error)),
+      )
+  })
+}
+
+function byStatus(call: Call, status: number, trace: Trace, body: string): Outcome | undefined {
+  if (status >= 200 && status < 300) return undefined
+  const name = call.tool.name
+  const excerpt = scrubText(call.deps.secrets, body.slice(0, 2000).toWellFormed())
+  const error = new ConvokeError(
+    comesBack(status) ? 'TOOL_UNREACHABLE' : 'TOOL_FAILED',
+    `${name} answered ${status}${excerpt === '' ? '' : `: ${excerpt.slice(0, 300)}`}`,
+    { details: { tool: name, status, body: excerpt } },
+  )
+  return ofStatus(status, trace, error)
+}
+
+function comesBack(status: number): boolean {
+  return status >= 500 || status === 429 || status === 408 || status === 425
+}
+
+/** What an HTTP status says (RFC 9110; 429 and 425: RFC 6585 and 8470). */
+function ofStatus(status: number, trace: Trace, error: ConvokeError): Outcome {
+  const earlierWrites = trace.writes > 1
+  const wait = trace.retryAfterMs === undefined ? {} : { retryAfterMs: trace.retryAfterMs }
+  if (status === 429 || status === 425) return { kind: earlierWrites ? 'doubt' : 'refused', error, ...wait }
+  if (status === 408 || status >= 500) return { kind: 'doubt', error, ...wait }
+  // A conflict may be about an earlier try of this very call.
+  if (status >= 400 && status !== 409 && !earlierWrites) return { kind: 'no', error }
+  return { kind: 'broken', error }
+}
+
+function classify(call: Call, thrown: unknown, trace: Trace): Outcome {
+  const { tool } = call
+  const error = asToolError(call, thrown)
+  const { details } = error
+  const wait = typeof details?.['retryAfterMs'] === 'number' ? details['retryAfterMs'] : trace.retryAfterMs
+  const later = wait === undefined ? {} : { retryAfterMs: wait }
+  const writes = trace.writes > 0
+  if (thrown instanceof ConvokeError) {
+    switch (error.code) {
+      case 'LEASE_EXPIRED':
+        return { kind: writes ? 'doubt' : 'unsent', error }
+      case 'TOOL_TIMEOUT':
+        return { kind: 'doubt', error, ...later }
+      case 'TOOL_UNREACHABLE':
+        return { kind: details?.['sent'] === false && !writes ? 'unsent' : 'doubt', error, ...later }
+      case 'TOOL_FAILED':
+        return { kind: trace.writes <= 1 ? 'no' : 'broken', error }
+      case 'SECRET_MISSING':
+        return { kind: writes ? 'broken' : 'no', error }
+      default:
+        return { kind: 'broken', error }
+    }
+  }
+  const status = trace.lastStatus
+  if (status !== undefined && status >= 400) {
+    const code = comesBack(status) ? 'TOOL_UNREACHABLE' : 'TOOL_FAILED'
+    return ofStatus(status, trace, new ConvokeError(code, error.message, { details: { ...details, status } }))
+  }
+  // A client of the tool's own: what it had sent before is not known here, so this is no proof that nothing was.
+  if (neverSent(thrown))
+    return {
+      kind: 'doubt',
+      error: new ConvokeError('TOOL_UNREACHABLE', `${tool.name} did not answer: ${error.message}`, {
+        details: { tool: tool.name },
+        cause: thrown,
+      }),
+    }
+  return { kind: 'broken', error }
+}
+
+/** What a tool threw, without its secrets; whatever has no code of ours becomes TOOL_FAILED. */
+function asToolError(call: Call, thrown: unknown): ConvokeError {
+  const { deps, tool } = call
+  const data = toErrorData(thrown, 'TOOL_FAILED')
+  const known = thrown instanceof ConvokeError
+  return new ConvokeError(
+    known ? data.code : 'TOOL_FAILED',
+    scrubText(deps.secrets, known ? data.message : reasonOf(thrown).toWellFormed().slice(0, 20_000)),
+    {
+      details: {
+        tool: tool.name,
+        ...(known || data.code === 'TOOL_FAILED' ? {} : { code: data.code }),
+        ...scrub(deps.secrets, data.details ?? {}),
+      },
+      ...(data.next === undefined ? {} : { next: scrubText(deps.secrets, data.next) }),
+      cause: thrown,
+    },
+  )
+}

@@ -1,0 +1,185 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { ConvokeError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Labels } from '../core/labels.ts'
+import type { SecretRef } from '../core/redact.ts'
+import type { ToolTransport } from '../ports/tool-transport.ts'
+
+/**
+ * What a repeat of a call does, and so what recovery may do with a call whose outcome is unknown (R5):
+ *
+ * - `read`: changes nothing; repeated freely, without an intent of its own
+ * - `idempotent`: doing it twice is doing it once; repeated
+ * - `keyed`: the tool honours the idempotency key; repeated with the same key
+ * - `reconcilable`: the tool can be asked whether it happened
+ * - `unsafe`: nobody can tell; a person decides
+ */
+export type EffectClass = 'read' | 'idempotent' | 'keyed' | 'reconcilable' | 'unsafe'
+
+/** What `execute` may use. Everything that leaves goes through here, so that a worker without a lease sends nothing. */
+export interface ToolContext {
+  /** Aborts at the tool's time-out, or when the process stops driving the run. */
+  readonly signal: AbortSignal
+  /** The same at every try of this call and after every crash (R4); pass it on to the system that has the effect. */
+  readonly idempotencyKey: string
+  readonly businessKey?: string
+  readonly tenant: string
+  readonly run: string
+  readonly path: string
+  /** The value behind a reference. It never enters a record. @throws SECRET_MISSING */
+  secret(name: string | SecretRef): Promise<string>
+  /**
+   * The global fetch, except that the lease is checked right before the call and the whole body has been read when it
+   * resolves. `json()` keeps digits that a number would lose.
+   * @throws LEASE_EXPIRED, TOOL_RESULT_TOO_LARGE for a body beyond the tool's `maxResultBytes`
+   */
+  fetch(url: string | URL, init?: RequestInit): Promise<Response>
+  /** For watchers of the live run; nothing is recorded. */
+  progress(data: Json): void
+}
+
+/** What a reconcilable tool knows of a call whose answer was lost. */
+export type Reconciled = { readonly happened: true; readonly value: unknown } | { readonly happened: false } | 'unknown'
+
+export interface ToolRetry {
+  /** Tries in all, the first included; 4 unless said. */
+  readonly attempts?: number
+  /** Milliseconds before the second try, doubled each time; 500 unless said. */
+  readonly delayMs?: number
+  /** 30,000 unless said. What the tool asks for in `retry-after` is kept even beyond. */
+  readonly maxDelayMs?: number
+}
+
+export interface ToolLabels {
+  /** `untrusted` unless said. */
+  readonly integrity?: Labels['integrity']
+  readonly confidentiality?: readonly string[]
+}
+
+interface Common<S extends StandardSchemaV1> {
+  /** Letters, digits and `. _ -`; 64 at most. */
+  readonly name: string
+  readonly description: string
+  readonly inputSchema: S
+  readonly effect: EffectClass
+  /** Enters fingerprints and idempotency keys; '1' unless said. */
+  readonly version?: string
+  /** Milliseconds for one try; 60,000 unless said. */
+  readonly timeoutMs?: number
+  /** Bytes of canonical JSON; 8 MiB unless said. */
+  readonly maxResultBytes?: number
+  readonly retry?: ToolRetry
+  readonly labels?: ToolLabels
+  /** Mandatory for `reconcilable`. Asked after an unknown outcome; must not have an effect itself. */
+  readonly reconcile?: (
+    input: StandardSchemaV1.InferOutput<S>,
+    context: ToolContext,
+  ) => Reconciled | Promise<Reconciled>
+  /** What a dry fork takes instead of the effect. */
+  readonly simulate?: (input: StandardSchemaV1.InferOutput<S>) => unknown
+}
+
+/**
+ * Does the work. To say more than "it failed", throw a ConvokeError: TOOL_FAILED when the tool answered and certainly
+ * nothing happened, TOOL_UNREACHABLE when no answer came (`details.sent: false` when certainly no byte left,
+ * `details.retryAfterMs` when the tool asks to wait). A Response is read as JSON, its status decides.
+ */
+type Execute<S extends StandardSchemaV1, R> = (
+  input: StandardSchemaV1.InferOutput<S>,
+  context: ToolContext,
+) => R | Promise<R>
+
+/** A tool whose answers are checked: `execute` may return anything. */
+export interface CheckedTool<S extends StandardSchemaV1, O extends StandardSchemaV1> extends Common<S> {
+  readonly outputSchema: O
+  readonly execute?: Execute<S, unknown>
+  readonly transport?: ToolTransport
+}
+
+/** A tool whose answers are what its code says they are. */
+export interface PlainTool<S extends StandardSchemaV1, R> extends Common<S> {
+  readonly outputSchema?: undefined
+  readonly execute: Execute<S, R>
+  readonly transport?: undefined
+}
+
+/** Frozen. `I` is what callers pass, `O` what they get. */
+export interface Tool<I, O> {
+  readonly kind: 'tool'
+  readonly name: string
+  readonly description: string
+  readonly version: string
+  readonly effect: EffectClass
+  readonly inputSchema: StandardSchemaV1
+  readonly outputSchema: StandardSchemaV1 | undefined
+  readonly timeoutMs: number
+  readonly maxResultBytes: number
+  readonly retry: Required<ToolRetry>
+  readonly labels: ToolLabels
+  readonly execute: ((input: unknown, context: ToolContext) => unknown) | undefined
+  readonly transport: ToolTransport | undefined
+  readonly reconcile: ((input: unknown, context: ToolContext) => Reconciled | Promise<Reconciled>) | undefined
+  readonly simulate: ((input: unknown) => unknown) | undefined
+  /** For the type checker only. */
+  readonly types?: { readonly accepts: (input: I) => void; readonly gives: O }
+}
+export type AnyTool = Tool<never, unknown>
+
+/**
+ * Defines a tool.
+ * @throws DEFINITION_INVALID for a bad name, a reconcilable tool without `reconcile`, neither or both of `execute` and
+ *   `transport`, or numbers that are no positive integers
+ */
+export function tool<S extends StandardSchemaV1, O extends StandardSchemaV1>(
+  definition: CheckedTool<S, O>,
+): Tool<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<O>>
+export function tool<S extends StandardSchemaV1, R>(
+  definition: PlainTool<S, R>,
+): Tool<StandardSchemaV1.InferInput<S>, R>
+export function tool(
+  d: CheckedTool<StandardSchemaV1, StandardSchemaV1> | PlainTool<StandardSchemaV1, unknown>,
+): AnyTool {
+  const wrong = (why: string, next: string): ConvokeError =>
+    new ConvokeError('DEFINITION_INVALID', `tool ${JSON.stringify(d.name)}: ${why}`, {
+      details: { tool: String(d.name) },
+      next,
+    })
+  if (typeof d.name !== 'string' || !/^[A-Za-z][A-Za-z0-9._-]{0,63}$/.test(d.name))
+    throw wrong('this cannot be a name', 'use a letter, then letters, digits and . _ -, 64 characters at most')
+  if (!['read', 'idempotent', 'keyed', 'reconcilable', 'unsafe'].includes(d.effect))
+    throw wrong(
+      `effect ${JSON.stringify(d.effect)} is unknown`,
+      'say read, idempotent, keyed, reconcilable or unsafe; when in doubt, unsafe',
+    )
+  if (d.effect === 'reconcilable' && typeof d.reconcile !== 'function')
+    throw wrong('a reconcilable tool must be able to answer', 'add reconcile(), or call the tool unsafe')
+  if ((typeof d.execute === 'function') === (d.transport !== undefined))
+    throw wrong('exactly one of execute and transport does the work', 'give one of them')
+  if (d.inputSchema?.['~standard'] === undefined)
+    throw wrong('inputSchema is not a Standard Schema', 'use a Zod 4 schema, for instance')
+  const positive = (value: number, what: string): number => {
+    if (!Number.isSafeInteger(value) || value < 1) throw wrong(`${what} is ${value}`, 'use a positive integer')
+    return value
+  }
+  return Object.freeze({
+    kind: 'tool',
+    name: d.name,
+    description: d.description,
+    version: d.version ?? '1',
+    effect: d.effect,
+    inputSchema: d.inputSchema,
+    outputSchema: d.outputSchema,
+    timeoutMs: positive(d.timeoutMs ?? 60_000, 'timeoutMs'),
+    maxResultBytes: positive(d.maxResultBytes ?? 8 * 1024 * 1024, 'maxResultBytes'),
+    retry: Object.freeze({
+      attempts: positive(d.retry?.attempts ?? 4, 'retry.attempts'),
+      delayMs: positive(d.retry?.delayMs ?? 500, 'retry.delayMs'),
+      maxDelayMs: positive(d.retry?.maxDelayMs ?? 30_000, 'retry.maxDelayMs'),
+    }),
+    labels: Object.freeze({ ...d.labels }),
+    execute: d.execute,
+    transport: d.transport,
+    reconcile: d.reconcile,
+    simulate: d.simulate,
+  })
+}
