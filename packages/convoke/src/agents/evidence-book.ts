@@ -1,0 +1,31 @@
+import type { Json } from '../core/json.ts'
+import type { RecordRef } from '../core/record.ts'
+import { isRef, prepare, type Segment, type Shown } from './segment.ts'
+
+// Everything one ask's agent has seen, in the order it saw it. Owned by the ask; refilled by its code on replay.
+
+export interface EvidenceBook {
+  /** Takes a segment in and gives it its name. */
+  add(segment: Segment): Shown
+  /** The record that proves the segments without a record of their own. */
+  provenBy(ref: RecordRef): void
+  refOf(shown: Shown): RecordRef
+  readonly shown: readonly Shown[]
+}
+
+export function evidenceBook(now: () => number, redact: (value: Json) => Json): EvidenceBook {
+  const shown: Shown[] = []
+  const proofs = new Map<string, RecordRef>()
+  return {
+    shown,
+    add(segment) {
+      const made = prepare(segment, `s${shown.length + 1}`, now(), redact)
+      shown.push(made)
+      return made
+    },
+    provenBy(ref) {
+      for (const one of shown) if (!isRef(one.from) && !proofs.has(one.id)) proofs.set(one.id, ref)
+    },
+    refOf: (one) => (isRef(one.from) ? one.from : (proofs.get(one.id) ?? one.from)),
+  }
+}
