@@ -10,7 +10,7 @@ import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids, Live } from '../ports/runtime.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
-import { loadHistory, type History } from './history.ts'
+import { entryOf, loadHistory, type History } from './history.ts'
 import { summarize } from './mailbox.ts'
 import { reuseFrom } from './reuse.ts'
 import { makeRun, type Extension, type RunDeps } from './run.ts'
@@ -427,14 +427,15 @@ class Drive {
   async #readInbox(): Promise<boolean> {
     const records = await this.#rt.ledger.read(this.#inbox, { from: this.#engine.inboxRead + 1 })
     for (const record of records) {
-      const payload = record.payload as JsonObject
-      const message = {
-        id: payload['id'] as string,
+      const { payload } = await entryOf(this.#rt.ledger, record)
+      // The sender's id is the ledger's own business; here a message is known by where it stands.
+      const message: InboxMessage = {
+        id: `${record.stream}@${record.seq}`,
         type: record.type,
         at: record.at,
         actor: record.actor,
-        payload: payload['payload'] ?? null,
-      } as InboxMessage
+        payload,
+      }
       const entry = this.#sequencer.enqueue({
         type: 'inbox.received',
         causes: [{ ref: `${record.stream}@${record.seq}`, kind: 'input' }, ...record.causes],
