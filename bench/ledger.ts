@@ -22,7 +22,7 @@ function say(metric: string, value: number, unit: string, more: { ratio?: number
 }
 
 function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 function openRaw(): DatabaseSync {
@@ -136,5 +136,5 @@ if (process.argv.includes('--json')) for (const line of lines) process.stdout.wr
 else
   for (const { metric, value, unit, ratio, against } of lines)
     process.stdout.write(
-      `${metric.padEnd(42)} ${value} ${unit}${ratio === undefined ? '' : `  (${ratio} of ${against})`}\n`,
+      `${metric.padEnd(42)} ${value} ${unit}${ratio === undefined ? '' : `  (${ratio} of ${against ?? ''})`}\n`,
     )

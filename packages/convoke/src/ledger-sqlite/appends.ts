@@ -11,7 +11,7 @@ import { isProjected, type Projections } from './projections.ts'
 import type { WireAppend, WireExtras, WirePost, WireRecord } from './protocol.ts'
 import { hexOf, type Memory, type Stream } from './streams.ts'
 import type { Transaction } from './transaction.ts'
-import { parseCauses, parseShape, toWire } from './wire.ts'
+import { parseShape, toWire } from './wire.ts'
 
 // What goes into streams. Invariants: a record is inserted only at head + 1 with the head's hash and the stream's
 // epoch; an append that is refused leaves nothing behind (it is checked before its first write, or has a savepoint);
@@ -34,7 +34,7 @@ export function createAppends(parts: {
   const { db, memory, blobs, guards, leases, projections, transaction } = parts
   const insert = db.prepare(
     'INSERT INTO records(stream, seq, epoch, at, shape, hash, commitment, salt, path, fold, causes, blobs, spill, payload)' +
-      ' VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      ' VALUES (?, ?, ?, ?, ?, unhex(?), unhex(?), unhex(?), ?, ?, ?, ?, ?, ?)',
   )
   const findHash = db.prepare('SELECT hash FROM records WHERE stream = ? AND seq = ?')
   const addFold = db.prepare('INSERT OR IGNORE INTO folds(stream, path) VALUES (?, ?)')
@@ -51,7 +51,7 @@ export function createAppends(parts: {
     let seq = stream?.seq ?? 0
     let hash = stream?.hash
     for (const record of fresh) {
-      if (record[0] !== seq + 1 || (hash !== undefined && record[11] !== hash))
+      if (record[0] !== seq + 1 || (hash !== undefined && record[12] !== hash))
         throw new ConvokeError(
           'POSITION_STALE',
           `${part.stream} ends at ${seq}, the record says ${record[0]}${record[0] === seq + 1 ? ' after another hash' : ''}`,
@@ -61,16 +61,16 @@ export function createAppends(parts: {
           },
         )
       seq = record[0]
-      hash = record[12]
+      hash = record[13]
     }
     return fresh
   }
 
   function isStored(record: WireRecord, stream: Stream | undefined): boolean {
     if (stream === undefined || record[0] > stream.seq) return false
-    if (record[0] === stream.seq) return record[12] === stream.hash
+    if (record[0] === stream.seq) return record[13] === stream.hash
     const row = findHash.get(stream.id, record[0]) as { hash: Uint8Array } | undefined
-    return row !== undefined && hexOf(row.hash) === record[12]
+    return row !== undefined && hexOf(row.hash) === record[13]
   }
 
   function checkEpoch(part: WireAppend, stream: Stream | undefined, first: WireRecord): void {
@@ -87,23 +87,24 @@ export function createAppends(parts: {
         details: { stream: part.stream, expected: current, found: part.epoch },
         next: 'stop; another worker drives it, or nobody has claimed it',
       })
-    if (stream?.owner != null) leases.check(stream.owner)
+    if (stream !== undefined && stream.owner !== null) leases.check(stream.owner)
   }
 
   function write(part: WireAppend, stream: Stream, record: WireRecord): void {
-    const [seq, epoch, at, shape, path, fold, causes, blobList, spill, salt, commitment, , hash, payload] = record
+    const [seq, epoch, at, shape, path, fold, causes, foreign, blobList, spill, salt, commitment, , hash, payload] =
+      record
     const { tenant } = part
-    const ids = blobList === null ? null : JSON.stringify(blobs.ids(tenant, blobList.split(' ')))
-    const spillId = spill === null ? null : blobs.ids(tenant, [spill])[0]!
+    const ids = blobList === null ? null : JSON.stringify(blobList.split(' ').map((hash) => blobs.id(tenant, hash)))
+    const spillId = spill === null ? null : blobs.id(tenant, spill)
     insert.run(
       stream.id,
       seq,
       epoch,
       at,
       memory.shape(shape),
-      bytesOf(hash),
-      bytesOf(commitment),
-      bytesOf(salt),
+      hash,
+      commitment,
+      salt,
       path,
       fold,
       causes,
@@ -113,14 +114,10 @@ export function createAppends(parts: {
     )
     stream.seq = seq
     stream.hash = hash
-    if (causes !== null) noteDependents(part, stream, seq, causes)
+    if (foreign !== null)
+      for (const ref of JSON.parse(foreign) as string[]) addDependent.run(tenant, ref, stream.id, seq)
     const ends = shape.startsWith('[1,"step.completed"') || shape.startsWith('[1,"step.failed"')
     if (ends && path !== null && isFolded(tenant, payload, spill)) addFold.run(stream.id, path)
-  }
-
-  function noteDependents(part: WireAppend, stream: Stream, seq: number, causes: string): void {
-    for (const { ref } of parseCauses(causes, part.stream))
-      if (!ref.startsWith(part.stream + '@')) addDependent.run(part.tenant, ref, stream.id, seq)
   }
 
   function bodyOf(tenant: string, payload: string, spill: string | null): Json {
@@ -143,7 +140,7 @@ export function createAppends(parts: {
       seq: record[0],
       at: record[2],
       ...(record[4] === null ? undefined : { path: record[4] }),
-      payload: bodyOf(part.tenant, record[13], record[8]),
+      payload: bodyOf(part.tenant, record[14], record[9]),
     } as unknown as LedgerRecord
     let told: boolean
     try {
@@ -217,9 +214,9 @@ export function createAppends(parts: {
 
   return {
     append(batch, extras) {
-      const part = batch[0]
-      const plain = batch.length === 1 && extras === null && part!.records.every((r) => isPlain(part!.stream, r))
-      const stream = plain ? memory.find(part!.tenant, part!.stream) : undefined
+      const part = batch.length === 1 && extras === null ? batch[0] : undefined
+      const plain = part?.records.every((record) => isPlain(part.stream, record)) === true
+      const stream = plain ? memory.find(part.tenant, part.stream) : undefined
       transaction.grow()
       if (part === undefined || stream === undefined) {
         transaction.nested(() => appendAll(batch, extras))
@@ -240,13 +237,7 @@ export function createAppends(parts: {
 
 /** Nothing can refuse it once its place and epoch are right, so it needs no savepoint. */
 function isPlain(stream: string, record: WireRecord): boolean {
-  if (record[7] !== null || record[8] !== null) return false
+  if (record[8] !== null) return false
   if (!stream.startsWith('run/')) return true
   return !record[3].startsWith('[1,"run.') && !record[3].startsWith('[1,"approval.')
-}
-
-/** What is not hexadecimal in pairs is kept as it is; it fails the chain's check when read. */
-function bytesOf(hex: string): Uint8Array | string {
-  const bytes = Buffer.from(hex, 'hex')
-  return bytes.length * 2 === hex.length ? bytes : hex
 }

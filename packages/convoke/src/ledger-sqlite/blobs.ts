@@ -9,9 +9,9 @@ import type { Memory } from './streams.ts'
 
 export interface Blobs {
   /** Stores what is not there yet. @throws LEDGER_CORRUPT when bytes do not have their hash */
-  put(tenant: string, blobs: readonly WireBlob[]): void
-  /** Row ids of hashes that must be there. @throws BLOB_MISSING */
-  ids(tenant: string, hashes: readonly string[]): number[]
+  put(tenant: string, blobs: readonly WireBlob[]): undefined
+  /** The row id of what must be there. @throws BLOB_MISSING */
+  id(tenant: string, hash: string): number
   /** @throws LEDGER_CORRUPT when the stored bytes do not have the hash */
   get(tenant: string, hash: string): Uint8Array | undefined
   hash(id: number): string
@@ -43,17 +43,16 @@ export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
           memory.knowBlob(tenant, blob.hash, erased.id)
         }
       }
+      return undefined
     },
-    ids(tenant, wanted) {
-      return wanted.map((hash) => {
-        const id = memory.blob(tenant, hash)
-        if (id === undefined)
-          throw new ConvokeError('BLOB_MISSING', `a record refers to blob ${hash}, which is not stored`, {
-            details: { hash },
-            next: 'pass the blob with the append, or store it first with putBlobs',
-          })
-        return id
-      })
+    id(tenant, hash) {
+      const id = memory.blob(tenant, hash)
+      if (id === undefined)
+        throw new ConvokeError('BLOB_MISSING', `a record refers to blob ${hash}, which is not stored`, {
+          details: { hash },
+          next: 'pass the blob with the append, or store it first with putBlobs',
+        })
+      return id
     },
     get(tenant, hash) {
       const row = read.get(tenant, Buffer.from(hash, 'hex')) as { bytes: Uint8Array | null } | undefined

@@ -63,15 +63,17 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
     try {
       probe?.(point)
     } finally {
-      Atomics.store(gate!, 0, 0)
-      Atomics.notify(gate!, 0)
+      if (gate !== undefined) {
+        Atomics.store(gate, 0, 0)
+        Atomics.notify(gate, 0)
+      }
     }
   }
 
   function finish(error: ConvokeError): void {
     ended = true
     failed?.(error)
-    for (const { reject } of waiting.values()) reject(error)
+    for (const one of waiting.values()) one.reject(error)
     waiting.clear()
     for (const end of ends) end()
   }

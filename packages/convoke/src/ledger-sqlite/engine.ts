@@ -64,22 +64,22 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   const reached = new Map<string, number>()
 
   const writeTable: WriteTable = {
-    append: appends.append,
-    post: appends.post,
-    putBlobs: (tenant, items) => void transaction.nested(() => blobs.put(tenant, items)) as undefined,
-    register: leases.register,
-    unregister: leases.unregister,
-    beat: leases.beat,
-    claim: leases.claim,
-    release: leases.release,
-    isAlive: leases.isAlive,
+    append: (...args) => appends.append(...args),
+    post: (...args) => appends.post(...args),
+    putBlobs: (...args) => transaction.nested(() => blobs.put(...args)),
+    register: (...args) => leases.register(...args),
+    unregister: (...args) => leases.unregister(...args),
+    beat: (...args) => leases.beat(...args),
+    claim: (...args) => leases.claim(...args),
+    release: (...args) => leases.release(...args),
+    isAlive: (...args) => leases.isAlive(...args),
     tenantKey: (tenant) => tenantKeyOf(db, tenant),
   }
   const readTable: ReadTable = {
     ...reads,
     ...queries,
-    getBlob: blobs.get,
-    guardOwner: guards.owner,
+    getBlob: (...args) => blobs.get(...args),
+    guardOwner: (...args) => guards.owner(...args),
   }
 
   /** Changes whenever another connection commits, and only then (https://sqlite.org/pragma.html#pragma_data_version). */

@@ -75,8 +75,9 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
     async function pull(): Promise<void> {
       while (ready.length === 0 && !done && !ended) {
         // Armed before looking, so that what comes in meanwhile is not missed.
-        const news = new Promise<void>((resolve) => (wake = resolve))
-        asleep.add(wake!)
+        const { promise: news, resolve } = Promise.withResolvers<void>()
+        wake = resolve
+        asleep.add(resolve)
         try {
           const page = await client.call('since', tenant, position as number, pageSize)
           ready = fromPage(page, { tenant }, shapes).reverse()
@@ -84,12 +85,12 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
           position = page.next
           if (!moved) await news
         } finally {
-          asleep.delete(wake!)
+          asleep.delete(resolve)
         }
       }
     }
 
-    async function next(): Promise<IteratorResult<Followed, undefined>> {
+    async function step(): Promise<IteratorResult<Followed, undefined>> {
       try {
         if (letGo === undefined && !done && !ended) await begin()
         await pull()
@@ -105,12 +106,18 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
     }
 
     // Calls to `next` are served in their order, whether or not the caller awaits each.
-    let turn: Promise<unknown> = Promise.resolve()
+    let turn: Promise<void> = Promise.resolve()
     return {
-      next: () => {
-        const mine = turn.then(next)
-        turn = mine.catch(() => undefined)
-        return mine
+      async next() {
+        const before = turn
+        const { promise, resolve } = Promise.withResolvers<void>()
+        turn = promise
+        await before
+        try {
+          return await step()
+        } finally {
+          resolve()
+        }
       },
       return: () => {
         finish()

@@ -34,7 +34,7 @@ export interface SqliteLedgerOptions {
   readonly crashAt?: CrashAt
 }
 
-const pageSize = 500
+const pageSize = 250
 
 /**
  * The embedded ledger: one SQLite file in `dir`, shared by any number of processes of one machine.
@@ -52,8 +52,8 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     },
     options.probe,
   )
-  const salt = options.ids === undefined ? () => randomBytes(16).toString('hex') : () => options.ids!.salt()
-  const wallClock = options.clock === undefined ? () => Date.now() : () => options.clock!.now()
+  const { ids, clock } = options
+  const salt = (): string => ids?.salt() ?? randomBytes(16).toString('hex')
   const shapes = new Map<number, Shape>()
   const followers = createFollowers(client, shapes)
 
@@ -91,7 +91,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     head: async (ref) => await client.call('head', ...placeOf(ref)),
     heads: async (tenant, { after = '', limit = 1_000 } = {}) =>
       await client.call('heads', checkTenant(tenant), after, limit),
-    register: async (worker) => await createClientLease(client, worker, leaseMs, wallClock()),
+    register: async (worker) => await createClientLease(client, worker, leaseMs, clock?.now() ?? Date.now()),
     claim: async (ref, worker) => await client.call('claim', ...placeOf(ref), worker),
     release: async (ref, epoch) => await client.call('release', ...placeOf(ref), epoch),
     getBlob: async (tenant, hash) => await client.call('getBlob', checkTenant(tenant), hash),

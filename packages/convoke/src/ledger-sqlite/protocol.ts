@@ -15,6 +15,8 @@ export type WireRecord = readonly [
   path: string | null,
   fold: string | null,
   causes: string | null,
+  /** Causes in other streams, as a JSON array. */
+  foreign: string | null,
   blobs: string | null,
   spill: string | null,
   salt: string,
@@ -69,7 +71,7 @@ export interface WireExtras {
   readonly posts: readonly WirePost[]
 }
 
-/** Records of one or many streams as one JSON text (see wire.ts), and the shapes not sent before. */
+/** Records of one or many streams as one JSON text (see wire.ts), and the shapes they have. */
 export interface Page {
   readonly text: string
   readonly count: number

@@ -27,9 +27,8 @@ type Row = readonly [
   epoch: number,
   at: number,
   shape: number,
-  hash: unknown,
-  commitment: unknown,
-  salt: unknown,
+  /** Hash, commitment and salt one after the other, hexadecimal: handing out blobs costs more than all the rest. */
+  sums: unknown,
   path: string | null,
   fold: string | null,
   causes: string | null,
@@ -38,8 +37,8 @@ type Row = readonly [
   payload: unknown,
   stream: number,
 ]
-const columns =
-  'r.position, r.seq, r.epoch, r.at, r.shape, r.hash, r.commitment, r.salt, r.path, r.fold, r.causes, r.blobs, r.spill, r.payload, r.stream'
+const columns = `r.position, r.seq, r.epoch, r.at, r.shape, lower(hex(r.hash || r.commitment || r.salt)), r.path, r.fold,
+  r.causes, r.blobs, r.spill, r.payload, r.stream`
 
 const pageBytes = 4 << 20
 const emptyPage: Page = { text: '[]', count: 0, shapes: [] }
@@ -70,7 +69,6 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
      ORDER BY s.name, d.seq`,
   )
   const shapes = new Map<number, { readonly text: string; readonly shape: Shape }>()
-  const sent = new Set<number>()
 
   function shapeOf(id: number): { readonly text: string; readonly shape: Shape } {
     const known = shapes.get(id)
@@ -100,8 +98,8 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     let list: string[] | undefined
     try {
       shape = shapeOf(shapeId).shape
-      causes = parseCauses(row[10], name)
-      list = row[11] === null ? undefined : (JSON.parse(row[11]) as number[]).map((id) => blobs.hash(id))
+      causes = parseCauses(row[8], name)
+      list = row[9] === null ? undefined : (JSON.parse(row[9]) as number[]).map((id) => blobs.hash(id))
     } catch {
       throw fault('the record cannot be decoded')
     }
@@ -110,12 +108,13 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         details: { tenant, stream: name, seq, version: shape.v },
         next: 'update Convoke',
       })
-    const hash = hexOf(row[5])
-    const commitment = hexOf(row[6])
-    const salt = hexOf(row[7])
-    const spill = row[12] === null ? undefined : blobs.hash(row[12])
-    const path = row[8]
-    const fold = row[9]
+    const sums = String(row[5])
+    const hash = sums.slice(0, 64)
+    const commitment = sums.slice(64, 128)
+    const salt = sums.slice(128)
+    const path = row[6]
+    const fold = row[7]
+    const spill = row[10] === null ? undefined : blobs.hash(row[10])
     const header = headerText({
       ...shape,
       tenant,
@@ -132,7 +131,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       prevHash: prev,
     })
     if (sha256(header) !== hash) throw fault('the header does not match the hash')
-    const payload = salt === '' ? 'null' : row[13]
+    const payload = salt === '' ? 'null' : row[11]
     if (typeof payload !== 'string') throw fault('the payload is not text')
     // A spilled payload is proved by its blob's own hash, which the header covers.
     if (salt !== '' && spill === undefined && sha256(salt + payload) !== commitment)
@@ -144,14 +143,8 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     return { text, hash }
   }
 
-  function newShapes(rows: readonly number[]): (readonly [number, string])[] {
-    const fresh: (readonly [number, string])[] = []
-    for (const id of rows) {
-      if (sent.has(id)) continue
-      sent.add(id)
-      fresh.push([id, shapeOf(id).text])
-    }
-    return fresh
+  function shapesOf(used: ReadonlySet<number>): (readonly [number, string])[] {
+    return [...used].map((id) => [id, shapeOf(id).text])
   }
 
   return {
@@ -160,12 +153,12 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       if (stream === undefined) return emptyPage
       const place = { tenant, name }
       const texts: string[] = []
-      const used: number[] = []
+      const used = new Set<number>()
       let bytes = 0
       let next = Math.max(1, from)
       let hash: string | undefined
       let more = false
-      for (const row of (outline ? outer : all).iterate(stream.id, next, limit) as unknown as Iterable<Row>) {
+      for (const row of (outline ? outer : all).all(stream.id, next, limit) as unknown as readonly Row[]) {
         if (bytes > pageBytes) {
           more = true
           break
@@ -180,32 +173,32 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         const proved = prove(row, prev, place, false)
         texts.push(proved.text)
         bytes += proved.text.length
-        used.push(row[4])
+        used.add(row[4])
         hash = proved.hash
         next = seq + 1
       }
       return {
         text: `[${texts.join(',')}]`,
         count: texts.length,
-        shapes: newShapes(used),
+        shapes: shapesOf(used),
         ...(more || texts.length === limit ? { next } : {}),
       }
     },
     since(tenant, position, limit) {
       const texts: string[] = []
-      const used: number[] = []
+      const used = new Set<number>()
       const places = new Map<number, { tenant: string; name: string }>()
       let next = position
-      for (const row of after.iterate(position, limit) as unknown as Iterable<Row>) {
+      for (const row of after.all(position, limit) as unknown as readonly Row[]) {
         next = row[0]
-        let place = places.get(row[14])
+        let place = places.get(row[12])
         if (place === undefined)
-          places.set(row[14], (place = streamOf.get(row[14]) as { tenant: string; name: string }))
+          places.set(row[12], (place = streamOf.get(row[12]) as { tenant: string; name: string }))
         if (place.tenant !== tenant) continue
-        texts.push(prove(row, prevHash(row[14], row[1]), place, true).text)
-        used.push(row[4])
+        texts.push(prove(row, prevHash(row[12], row[1]), place, true).text)
+        used.add(row[4])
       }
-      return { text: `[${texts.join(',')}]`, count: texts.length, shapes: newShapes(used), next }
+      return { text: `[${texts.join(',')}]`, count: texts.length, shapes: shapesOf(used), next }
     },
     position: () => (last.get() as { position: number | null }).position ?? 0,
     head(tenant, name) {

@@ -53,7 +53,9 @@ function rebuild(db: DatabaseSync, projections: Projections, blobs: Blobs): void
     const shape = parseShape(row.text)
     if (!isProjected(row.name, shape.type)) continue
     const body =
-      row.spill === null ? row.payload : Buffer.from(blobs.get(row.tenant, blobs.hash(row.spill))!).toString('utf8')
+      row.spill === null
+        ? row.payload
+        : Buffer.from(blobs.get(row.tenant, blobs.hash(row.spill)) ?? 'null').toString('utf8')
     const record = {
       ...shape,
       tenant: row.tenant,

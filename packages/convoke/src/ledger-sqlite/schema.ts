@@ -73,22 +73,23 @@ export function openStore(options: {
   makeFolder(dir)
   const file = join(dir, 'ledger.db')
   const end = performance.now() + options.busyMs
-  let db: DatabaseSync | undefined
+  let opened: DatabaseSync | undefined
   try {
-    db = new DatabaseSync(file, { timeout: options.busyMs })
+    const db = new DatabaseSync(file, { timeout: options.busyMs })
+    opened = db
     checkSqlite((db.prepare('SELECT sqlite_version() AS v').get() as { v: string }).v)
-    retry(() => db!.exec('PRAGMA journal_mode = WAL'), end)
+    retry(() => db.exec('PRAGMA journal_mode = WAL'), end)
     // FULL syncs the WAL at each commit: what was acknowledged survives power loss. NORMAL survives the process only.
     db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 2000')
     db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
-    retry(() => prepare(db!, dir), end)
+    retry(() => prepare(db, dir), end)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
     db.exec('PRAGMA busy_timeout = 0')
     syncFolder(dir)
     return db
   } catch (error) {
-    db?.close()
+    opened?.close()
     if (sqliteCode(error) === 26)
       throw new ConvokeError('STORE_UNUSABLE', `${file} is not a Convoke store: it is not a SQLite database`, {
         details: { file },

@@ -43,15 +43,21 @@ const kinds: Readonly<Record<string, CauseKind>> = Object.fromEntries(
 )
 
 /** `["c@12"]`: kind, then the place, where the stream is left out when it is the record's own. */
-export function causesText(causes: readonly Cause[], stream: string): string | null {
-  if (causes.length === 0) return null
+export function causesText(
+  causes: readonly Cause[],
+  stream: string,
+): { readonly text: string | null; readonly foreign: string | null } {
+  if (causes.length === 0) return noCauses
   const out: string[] = []
+  const foreign: string[] = []
   for (const { kind, ref } of causes) {
     const own = ref.startsWith(stream) && ref.charCodeAt(stream.length) === 64
+    if (!own) foreign.push(ref)
     out.push(letters[kind] + (own ? ref.slice(stream.length) : ref))
   }
-  return JSON.stringify(out)
+  return { text: JSON.stringify(out), foreign: foreign.length === 0 ? null : JSON.stringify(foreign) }
 }
+const noCauses = { text: null, foreign: null } as const
 
 export function parseCauses(text: string | null, stream: string): readonly Cause[] {
   if (text === null) return []
@@ -61,7 +67,17 @@ export function parseCauses(text: string | null, stream: string): readonly Cause
   }))
 }
 
+const sum = /^[0-9a-f]{64}$/
+const saltForm = /^(?:[0-9a-f]{32})?$/
+
+/** @throws INPUT_INVALID when the record was not sealed */
 export function toWire(record: LedgerRecord): WireRecord {
+  if (!sum.test(record.hash) || !sum.test(record.commitment) || !saltForm.test(record.salt))
+    throw new ConvokeError('INPUT_INVALID', `${record.stream}@${record.seq} is not a sealed record`, {
+      details: { stream: record.stream, seq: record.seq },
+      next: 'seal it: hash and commitment are 64 lower-case hexadecimal digits, the salt 32',
+    })
+  const causes = causesText(record.causes, record.stream)
   return [
     record.seq,
     record.epoch,
@@ -69,7 +85,8 @@ export function toWire(record: LedgerRecord): WireRecord {
     shapeText(record),
     record.path ?? null,
     record.fold ?? null,
-    causesText(record.causes, record.stream),
+    causes.text,
+    causes.foreign,
     record.blobs === undefined || record.blobs.length === 0 ? null : record.blobs.join(' '),
     record.spill ?? null,
     record.salt,
@@ -106,14 +123,14 @@ export function fromPage(
   place: { readonly tenant: string; readonly stream?: string },
   shapes: Map<number, Shape>,
 ): { readonly position: number; readonly record: LedgerRecord }[] {
-  for (const [id, text] of page.shapes) shapes.set(id, parseShape(text))
+  for (const [id, text] of page.shapes) if (!shapes.has(id)) shapes.set(id, parseShape(text))
   const rows = JSON.parse(page.text) as readonly PageRow[]
   return rows.map((row) => {
-    const shape = shapes.get(row[4])!
+    const shape = shapes.get(row[4]) as Shape
     const record: LedgerRecord = {
       v: shape.v,
       tenant: place.tenant,
-      stream: row[0] === 0 ? place.stream! : row[0],
+      stream: row[0] === 0 ? (place.stream ?? '') : row[0],
       seq: row[1],
       epoch: row[2],
       at: row[3],

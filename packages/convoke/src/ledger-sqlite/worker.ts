@@ -2,79 +2,74 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { toErrorData } from '../core/errors.ts'
 import { createEngine, type Engine } from './engine.ts'
 import { fromSqlite } from './errors.ts'
-import type { ReadKind, Request, ToClient, ToWorker, WorkerOptions } from './protocol.ts'
+import type { Request, ToClient, ToWorker, WorkerOptions } from './protocol.ts'
 
 // The thread that owns the database connection. It drains whatever has arrived into groups: all writes of a drain
 // share one transaction, reads follow. Invariant: one group at a time; nothing is answered before its commit.
 
-const port = parentPort!
+if (parentPort === null) throw new Error('this module is a worker thread; openSqliteLedger starts it')
+const port = parentPort
 const options = workerData as WorkerOptions
 
-type WriteRequest = Exclude<Request, readonly [number, ReadKind | 'interest', unknown]>
 const writes: Request[] = []
 const reads: Request[] = []
-let engine: Engine | undefined
 let busy = false
 let closing = false
-let beat: NodeJS.Timeout | undefined
 
 function send(message: ToClient): void {
   port.postMessage(message)
 }
 
-function take(message: ToWorker): void {
-  if ('close' in message) {
-    closing = true
-    return
-  }
-  for (const call of message.calls) {
-    if (engine!.isWrite(call[1])) writes.push(call)
-    else reads.push(call)
-  }
-}
-
-function takeAll(): void {
-  for (;;) {
-    const next = receiveMessageOnPort(port) as { message: ToWorker } | undefined
-    if (next === undefined) return
-    take(next.message)
-  }
-}
-
-async function pump(): Promise<void> {
-  if (busy) return
-  busy = true
-  try {
-    takeAll()
-    while (writes.length > 0 || reads.length > 0) {
-      if (writes.length > 0) await engine!.commit(writes.splice(0, 1_000) as WriteRequest[])
-      if (reads.length > 0) await engine!.answer(reads.splice(0, 50))
-      takeAll()
-    }
-  } finally {
-    busy = false
-  }
-  if (closing) shut()
-}
-
-function shut(): void {
-  clearInterval(beat)
-  engine?.close()
-  engine = undefined
-  port.close()
-}
-
-try {
-  engine = createEngine(options, send)
-  beat = setInterval(() => {
-    if (!engine?.wantsBeat()) return
+function run(engine: Engine): void {
+  const beat = setInterval(() => {
+    if (!engine.wantsBeat()) return
     writes.push([0, 'beat', []])
     void pump()
   }, options.leaseMs / 4)
+
+  function take(message: ToWorker): void {
+    if ('close' in message) {
+      closing = true
+      return
+    }
+    for (const call of message.calls) (engine.isWrite(call[1]) ? writes : reads).push(call)
+  }
+
+  function takeAll(): void {
+    for (;;) {
+      const next = receiveMessageOnPort(port) as { message: ToWorker } | undefined
+      if (next === undefined) return
+      take(next.message)
+    }
+  }
+
+  async function pump(): Promise<void> {
+    if (busy) return
+    busy = true
+    try {
+      takeAll()
+      while (writes.length > 0 || reads.length > 0) {
+        if (writes.length > 0) await engine.commit(writes.splice(0, 1_000))
+        if (reads.length > 0) await engine.answer(reads.splice(0, 50))
+        takeAll()
+      }
+    } finally {
+      busy = false
+    }
+    if (!closing) return
+    clearInterval(beat)
+    engine.close()
+    port.close()
+  }
+
   port.on('message', (message: ToWorker) => {
     take(message)
     void pump()
   })
+}
+
+try {
+  run(createEngine(options, send))
   send({ opened: true })
 } catch (error) {
   send({ failed: toErrorData(fromSqlite(error, options.dir)) })
