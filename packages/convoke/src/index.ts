@@ -1,14 +1,67 @@
+export { agent, type Agent, type CodeAgentDefinition, type LoopAgentDefinition } from './agents/define.ts'
+export { answer, type Answer, type AnswerParts } from './agents/answer.ts'
+export type { AgentContext } from './agents/context.ts'
+export { attemptVerifier, type AgentRun } from './agents/run.ts'
+export type { Segment, Shown } from './agents/segment.ts'
+export { judgedBy, person, type Verdict, type Verifier } from './agents/verify.ts'
+export type { AskOptions } from './agents/work.ts'
 export type { App, StartOptions } from './app/app.ts'
 export { boardKey, signal, workflow, type WorkflowOptions } from './app/define.ts'
 export { forkRun, type ForkOptions } from './app/fork.ts'
 export type { RunEvent, RunHandle } from './app/handle.ts'
 export type { Run } from './app/run.ts'
 export { convoke, defineConfig, type ConvokeOptions } from './convoke.ts'
+export type { Claim, Evidence, Outcome, StatedClaim } from './contracts/outcome.ts'
+export { role, squad, type AnyRole, type Role } from './contracts/role.ts'
 export { canonicalize, decode } from './core/canonical.ts'
 export { codes, type Code, type Handling } from './core/codes.ts'
 export { ConvokeError, isConvokeError, type ErrorData } from './core/errors.ts'
 export type { Json, JsonObject } from './core/json.ts'
 export type { ApprovalRow, RunRow, RunStatus } from './core/projections.ts'
 export type { LedgerRecord } from './core/record.ts'
+export { isSecretRef, secret, type SecretRef } from './core/redact.ts'
+export { costOf } from './costs/cost.ts'
+export { diffActions } from './gateway/action.ts'
+export { decideApproval, escalateApproval } from './gateway/decisions.ts'
+export type { Guardrail } from './gateway/guardrail.ts'
+export { policy, type Policy, type PolicyRule } from './gateway/policy.ts'
+export { tool, type AnyTool, type EffectClass, type Tool, type ToolContext } from './gateway/tool.ts'
+export { fromAiSdk } from './models/from-ai-sdk.ts'
+export { keyHint, resolveModel } from './models/resolve.ts'
+export { planRequest, planSchema } from './patterns/plan-schema.ts'
+export { mapBounded, sequence } from './patterns/sequence.ts'
+export { supervise, type PlanRequest, type Supervised, type SuperviseOptions } from './patterns/supervise.ts'
 export type { Ledger } from './ports/ledger.ts'
-export type { StepContext, StepOptions } from './replay/durable-run.ts'
+export type { Message, Model, ModelRequest, ModelResponse, Part } from './ports/model.ts'
+export type { DurableRun, StepContext, StepOptions } from './replay/durable-run.ts'
+export type { AnyWorkflow, BoardKey, Signal, Workflow } from './replay/workflow.ts'
+export {
+  auditError,
+  placeOf,
+  verifyLedger,
+  type AuditOptions,
+  type AuditReport,
+  type Finding,
+  type FindingKind,
+} from './query/audit.ts'
+export {
+  exportCheckpoint,
+  isSigned,
+  keyIdOf,
+  newSigningKey,
+  parseCheckpoint,
+  publicKeyOf,
+  type Checkpoint,
+} from './query/checkpoint.ts'
+export { dependentsOf, type Dependent } from './query/dependents.ts'
+export { brief, count, dollars, duration, exact, line, moment } from './query/format.ts'
+export { showRun, type ShownRun, type ShownStep, type Waiting } from './query/show.ts'
+export { type Style } from './query/style.ts'
+export { type Usage } from './query/usage.ts'
+export { why, type Why, type WhyAttempt, type WhyOptions, type WhyStep } from './query/why.ts'
+export { changeLine, renderWhy, spent, waitsFor } from './query/why-text.ts'
+export { setAt } from './app/pointer.ts'
+export { parseStrict } from './core/strict-json.ts'
+export { inboxStream, isEnded, runStream } from './core/projections.ts'
+export { systemClock } from './system/clock.ts'
+export { systemIds } from './system/ids.ts'

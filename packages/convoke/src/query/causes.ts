@@ -1,0 +1,135 @@
+import { isInside } from '../core/path.ts'
+import type { Cause, CauseKind, RecordRef } from '../core/record.ts'
+import { isTerminal, readRef, type Entry, type Readable, type RunRecords } from './records.ts'
+
+// Walks causes backwards. A record inside a finished ask is told as part of that ask, unless the question is about the
+// inside of it.
+
+export interface Link {
+  readonly ref: RecordRef
+  readonly entry: Entry
+  /** Path of the step that tells it; absent for what is no step. */
+  readonly path?: string
+  readonly from: readonly { readonly ref: RecordRef; readonly kind: CauseKind; readonly path?: string }[]
+}
+
+export interface Trace {
+  /** In ledger order; what stands in other streams first. */
+  readonly links: readonly Link[]
+  readonly apart: readonly string[]
+}
+
+/** A step by its path, else a record by `<stream>@<seq>` or its seq. */
+export function findTarget(run: RunRecords, target: string): Entry | undefined {
+  const step = run.all.findLast((e) => e.record.path === target && isTerminal(e))
+  if (step !== undefined) return step
+  const begun = run.all.findLast((e) => e.record.path === target)
+  if (begun !== undefined) return begun
+  return /^\d+$/.test(target) ? run.own.find((e) => e.record.seq === Number(target)) : run.byRef.get(target)
+}
+
+const maxLinks = 5_000
+
+export async function traceBack(
+  ledger: Readable,
+  run: RunRecords,
+  about: Entry | undefined,
+  control: boolean,
+): Promise<Trace> {
+  const terminals = new Map(run.all.filter(isTerminal).map((e) => [e.record.path as string, e]))
+  const lift = lifter(run, terminals, about)
+  const links = new Map<RecordRef, Link>()
+  const queue: RecordRef[] = about === undefined ? endsOf(run, terminals) : [about.ref]
+  for (let i = 0; i < queue.length && links.size < maxLinks; i++) {
+    const found = run.byRef.get(queue[i] as string) ?? (await readRef(ledger, run.tenant, queue[i] as string))
+    if (found === undefined) continue
+    const entry = lift(found)
+    if (links.has(entry.ref)) continue
+    const causes = followed(entry, control)
+    const from = new Map<string, Link['from'][number]>()
+    for (const { ref, kind } of causes) {
+      const cause = run.byRef.get(ref)
+      const step = cause === undefined ? undefined : lift(cause)
+      if (step?.ref === entry.ref) continue
+      const path = step?.record.path
+      const key = step?.ref ?? ref
+      if (!from.has(key)) from.set(key, { ref: key, kind, ...(path === undefined ? {} : { path }) })
+      queue.push(key)
+    }
+    const path = stepPath(entry)
+    links.set(entry.ref, { ref: entry.ref, entry, from: [...from.values()], ...(path === undefined ? {} : { path }) })
+  }
+  const told = new Map([...links.values()].map((link) => [link.path ?? link.ref, link]))
+  const order = new Map(run.all.map((e, i) => [e.ref, i]))
+  return {
+    links: [...told.values()].sort((a, b) => (order.get(a.ref) ?? -1) - (order.get(b.ref) ?? -1)),
+    apart: [...terminals.values()]
+      .filter((e) => lift(e) === e && !links.has(e.ref) && isWork(e))
+      .map((e) => e.record.path as string),
+  }
+}
+
+/**
+ * Text and numbers carry no identity, so a step may be linked to what it was made from by nothing but coming after it.
+ * Then that is followed, though it proves less.
+ */
+function followed(entry: Entry, control: boolean): readonly Cause[] {
+  const { causes } = entry.record
+  // A message is told by its copy in the run; its original in the inbox says the same.
+  if (entry.record.type === 'inbox.received') return causes.filter((c) => !c.ref.startsWith('inbox/'))
+  const linked = causes.filter((c) => c.kind !== 'control')
+  return control || linked.length === 0 ? causes : linked
+}
+
+/** What the run as a whole rests on: the causes of its end, or while it goes on what nothing else was built on yet. */
+function endsOf(run: RunRecords, terminals: ReadonlyMap<string, Entry>): RecordRef[] {
+  const last = run.own.at(-1) as Entry
+  if (/^run\.(completed|failed|cancelled|continued)$/.test(last.record.type))
+    return last.record.causes.map((c) => c.ref)
+  const built = new Set<RecordRef>()
+  for (const e of terminals.values()) if (e.record.fold === undefined) for (const c of e.record.causes) built.add(c.ref)
+  const ends = [...terminals.values()].filter((e) => e.record.fold === undefined && !built.has(e.ref)).map((e) => e.ref)
+  const open = new Map<string, RecordRef>()
+  for (const e of run.own)
+    if (e.record.path !== undefined && e.record.fold === undefined && !terminals.has(e.record.path))
+      open.set(e.record.path, e.ref)
+  return [...ends, ...open.values()]
+}
+
+function lifter(
+  run: RunRecords,
+  terminals: ReadonlyMap<string, Entry>,
+  about: Entry | undefined,
+): (entry: Entry) => Entry {
+  const inside = about?.record.path
+  const latest = new Map(run.all.map((e) => [e.record.path, e]))
+  return (entry) => {
+    let at = entry
+    for (let i = 0; i < 64; i++) {
+      const { fold, path } = at.record
+      if (fold === undefined || (inside !== undefined && inside !== fold && isInside(inside, fold))) break
+      const outer = terminals.get(fold)
+      if (outer === undefined || outer === at) break
+      at = outer
+      if (path === fold) break
+    }
+    const { path } = at.record
+    // A note at a step's path (an intent, a decision) is told with the step.
+    return path === undefined || isTerminal(at) ? at : (terminals.get(path) ?? latest.get(path) ?? at)
+  }
+}
+
+function stepPath(entry: Entry): string | undefined {
+  const { path } = entry.record
+  if (path === undefined) return undefined
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  return name.startsWith('@')
+    ? path.slice(0, Math.max(0, path.lastIndexOf('/')))
+    : path.replace(/~(committed|rolledback)$/, '')
+}
+
+/** Milestones and notes are no work that anything would be built on. */
+function isWork(entry: Entry): boolean {
+  const op = entry.payload['op']
+  return op !== 'checkpoint' && op !== 'attempt' && op !== 'patch' && op !== 'race' && op !== 'task' && op !== 'role'
+}
