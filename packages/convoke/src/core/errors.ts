@@ -52,17 +52,30 @@ export function isConvokeError(error: unknown, code?: Code): error is ConvokeErr
   return error instanceof ConvokeError && (code === undefined || error.code === code)
 }
 
-/** Turns whatever was thrown into recordable data. Stacks, classes and non-JSON details are left behind. */
+/** Turns whatever was thrown into recordable data. Stacks, classes and non-JSON details are left behind. Never throws. */
 export function toErrorData(error: unknown, fallback: Code = 'STEP_FAILED'): ErrorData {
-  if (error instanceof ConvokeError) return error.toJSON()
-  if (error instanceof Error) {
-    const code = (error as { code?: unknown }).code
-    return {
-      code: typeof code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(code) ? code : fallback,
-      message: clean(error.message),
+  try {
+    if (error instanceof ConvokeError) {
+      const { code, message, details, next } = error
+      const kept = details === undefined ? undefined : plain(details)
+      return {
+        code: clean(code),
+        message: clean(message),
+        ...(kept === undefined ? {} : { details: kept }),
+        ...(next === undefined ? {} : { next: clean(next) }),
+      }
     }
+    if (error instanceof Error) {
+      const code = (error as { code?: unknown }).code
+      return {
+        code: typeof code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(code) ? code : fallback,
+        message: clean(error.message),
+      }
+    }
+    return { code: fallback, message: clean(error) }
+  } catch {
+    return { code: fallback, message: 'something was thrown that cannot be read' }
   }
-  return { code: fallback, message: clean(String(error)) }
 }
 
 export function fromErrorData(data: ErrorData): ConvokeError {
@@ -77,6 +90,23 @@ export function errorJson(data: ErrorData): Json {
 }
 
 /** Lone surrogates would make the record itself impossible to write. */
-function clean(text: string): string {
-  return text.toWellFormed().slice(0, 20_000)
+function clean(text: unknown): string {
+  return String(text).toWellFormed().slice(0, 20_000).toWellFormed()
+}
+
+/** Details as JSON that a record can hold; undefined when they have none. */
+function plain(details: JsonObject): JsonObject | undefined {
+  try {
+    const text = JSON.stringify(details, (_, value: unknown) => {
+      if (typeof value === 'bigint') return String(value)
+      if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) return String(value)
+      return typeof value === 'string' ? value.toWellFormed() : value
+    })
+    // Only a key can still hold a lone surrogate.
+    if (text.includes('\\ud')) return undefined
+    const kept = JSON.parse(text) as Json
+    return typeof kept === 'object' && kept !== null && !Array.isArray(kept) ? (kept as JsonObject) : undefined
+  } catch {
+    return undefined
+  }
 }
