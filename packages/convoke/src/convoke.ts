@@ -1,4 +1,5 @@
 import { createApp, type App } from './app/app.ts'
+import { composeRooms, type RoomOptions } from './app/rooms.ts'
 import type { ConvokeError } from './core/errors.ts'
 import type { Json } from './core/json.ts'
 import { localDispatcher } from './dispatch-local/dispatcher.ts'
@@ -13,7 +14,7 @@ import { systemIds } from './system/ids.ts'
 import { liveBus } from './system/live.ts'
 
 /** What an app is made of. Everything has a default but its workflows. */
-export interface ConvokeOptions {
+export interface ConvokeOptions extends RoomOptions {
   /** Folder of the embedded ledger; `.convoke` in the current folder unless said. Or a ledger of your own. */
   readonly store?: string | (() => Promise<Ledger>)
   /** `local` unless said. */
@@ -42,6 +43,7 @@ export function convoke(options: ConvokeOptions): App {
   const ids = options.ids ?? systemIds(clock)
   const redact = options.redact ?? ((value: Json): Json => value)
   const store = options.store ?? '.convoke'
+  const extend = composeRooms(options)
   const { durability, leaseMs, probe, concurrency } = options
   return createApp({
     tenant: options.tenant ?? 'local',
@@ -61,7 +63,7 @@ export function convoke(options: ConvokeOptions): App {
     dispatcher:
       options.dispatcher ??
       ((ledger, its) => localDispatcher({ ledger, clock: its, ...(concurrency === undefined ? {} : { concurrency }) })),
-    extend: () => [],
+    extend: (_app, driven) => extend(driven),
     clock,
     ids,
     live: liveBus({ redact }),

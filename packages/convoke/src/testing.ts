@@ -1,1 +1,6 @@
 export { createChain, type Chain, type ChainDraft } from './testing/chain.ts'
+export { fakeClock } from './testing/clock.ts'
+export { faults } from './testing/faults.ts'
+export { fakeIds } from './testing/ids.ts'
+export { probeFromEnv } from './testing/probe.ts'
+export { lastText, rule, scriptedModel, toolCall, type ScriptedRule } from './testing/scripted-model.ts'

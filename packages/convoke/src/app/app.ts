@@ -53,6 +53,8 @@ export interface App {
   /** Resolves when nothing is ready and nothing is driven here. */
   idle(): Promise<void>
   ledger(): Promise<Ledger>
+  /** Resolves when `close` has been called and everything has come to rest. */
+  readonly closed: Promise<void>
   /** Stops driving: what acted outside is settled, the rest is left for the next worker. Then closes the ledger. */
   close(): Promise<void>
 }
@@ -86,6 +88,8 @@ export function createApp(parts: AppParts): App {
   let opening: Promise<Open> | undefined
   let working: Promise<{ readonly dispatcher: Dispatcher; readonly lease: Lease }> | undefined
   let closed = false
+  let atRest!: () => void
+  const rested = new Promise<void>((resolve) => (atRest = resolve))
 
   function open(): Promise<Open> {
     if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
@@ -137,6 +141,7 @@ export function createApp(parts: AppParts): App {
 
   return {
     tenant: parts.tenant,
+    closed: rested,
     async start<I, O>(workflow: Workflow<I, O> | string, input: I, options: StartOptions = {}) {
       const name = typeof workflow === 'string' ? workflow : workflow.name
       const its = workflows.get(name)
@@ -170,7 +175,7 @@ export function createApp(parts: AppParts): App {
     idle: async () => (await work()).dispatcher.idle(),
     ledger: async () => (await open()).ledger,
     async close() {
-      if (closed) return
+      if (closed) return rested
       closed = true
       const driving = await working?.catch(() => undefined)
       await driving?.dispatcher.stop()
@@ -178,6 +183,7 @@ export function createApp(parts: AppParts): App {
       const opened = await opening?.catch(() => undefined)
       await opened?.ledger.close()
       notify()
+      atRest()
     },
   }
 }

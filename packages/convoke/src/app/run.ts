@@ -1,6 +1,9 @@
+import type { AgentRun } from '../agents/run.ts'
+import type { GatewayRun } from '../gateway/extend.ts'
 import type { DurableRun } from '../replay/durable-run.ts'
 
-/** What workflow code sees: the durable run, what the gateway adds (`call`, `decide`), and what agents add (`ask`, `verify`). */
-export interface Run extends DurableRun {
-  readonly id: string
-}
+/**
+ * What workflow code sees: the durable run, what the gateway adds (`call`, `decide`, `approve`), and what agents add
+ * (`ask`, `verify`).
+ */
+export interface Run extends DurableRun, GatewayRun, AgentRun {}

@@ -1,0 +1,158 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ConvokeError, convoke, keyHint, resolveModel, type App, type Ledger, type Model } from 'convoke'
+import { openSqliteLedger } from 'convoke/sqlite'
+import { probeFromEnv } from 'convoke/testing'
+import { readArgs, usage, UsageError, type Args } from './args.ts'
+import { ErpError } from './erp/error.ts'
+import { startErp, type Erp } from './erp/start.ts'
+import { readInbox, type InboxItem } from './inbox.ts'
+import { reportOf, table, writeReports, type FileReport } from './report.ts'
+import { follow, type Screen } from './screen.ts'
+import { scriptedSquadModel } from './squad/rules/index.ts'
+import { squadOptions } from './squad/squad.ts'
+
+// The main job: a folder of invoices in, each reconciled to a stated status. Everything that matters stands in the
+// store and in the ERP's books; this process may end at any moment and be started again.
+
+const shipped = fileURLToPath(new URL('../inbox', import.meta.url))
+const tenant = 'local'
+
+async function modelOf(args: Args): Promise<Model> {
+  if (args.model === undefined || args.model === 'scripted') return scriptedSquadModel()
+  return resolveModel(args.model, process.env)
+}
+
+async function main(args: Args): Promise<number> {
+  if (args.fresh)
+    await Promise.all(
+      [args.store, args.erpData, args.outbox].map((folder) => rm(folder, { recursive: true, force: true })),
+    )
+  const items = await readInbox(args.inbox, args.ignoreAttachments ? '-text' : '')
+  const model = await modelOf(args)
+  await mkdir(args.store, { recursive: true, mode: 0o700 }).catch(unusable(args.store))
+  const erp = await startErp({
+    dataDir: args.erpData,
+    portFile: join(args.store, 'erp.port'),
+    ...(args.erpPort === undefined ? {} : { port: args.erpPort }),
+  })
+  try {
+    return await reconcile(args, items, model, erp)
+  } finally {
+    await erp.stop()
+  }
+}
+
+async function reconcile(args: Args, items: readonly InboxItem[], model: Model, erp: Erp): Promise<number> {
+  const probe = probeFromEnv()
+  const ledger = await openSqliteLedger({ dir: args.store, ...(probe === undefined ? {} : { probe }) })
+  const app = convoke({
+    ...squadOptions({
+      store: async () => ledger,
+      ledger: async () => ledger,
+      erpUrl: async () => erp.url,
+      outbox: args.outbox,
+      model,
+    }),
+    tenant,
+    concurrency: args.concurrency,
+    ...(probe === undefined ? {} : { probe }),
+  })
+  const screen = follow(ledger, tenant, items)
+  let stopping = false
+  const stop = (): void => {
+    if (stopping) process.exit(130)
+    stopping = true
+    screen.note('stopping: what is under way is brought to rest; press Ctrl-C again to quit at once')
+    void app.close()
+  }
+  process.on('SIGINT', stop).on('SIGTERM', stop)
+  try {
+    screen.header({ store: args.store, model, erp: erp.url, files: items.length, concurrency: args.concurrency })
+    if (args.model === undefined) {
+      const hint = keyHint(process.env)
+      if (hint !== undefined) screen.note(hint)
+    }
+    await startRuns(app, ledger, items, args)
+    await Promise.race([app.idle(), app.closed])
+    if (stopping) {
+      screen.note('parked. Go on with: npm start')
+      return 130
+    }
+    await screen.settle()
+    const reports = await reportsOf(ledger, items)
+    if (args.out !== undefined) await writeReports(args.out, reports)
+    await conclude(screen, reports, erp)
+    return reports.every((report) => report.status !== 'failed') ? 0 : 1
+  } finally {
+    screen.stop()
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+    await app.close()
+  }
+}
+
+async function startRuns(app: App, ledger: Ledger, items: readonly InboxItem[], args: Args): Promise<void> {
+  for (const { run, hash, bytes, file } of items) {
+    await ledger.putBlobs(tenant, [{ hash, bytes, mediaType: 'application/pdf' }])
+    await app.start(
+      'reconcile-invoice',
+      { hash, mediaType: 'application/pdf', ...(args.ignoreAttachments ? { ignoreAttachments: true } : {}) },
+      { id: run, tags: [file.slice(0, 120)] },
+    )
+  }
+  await app.work()
+}
+
+async function reportsOf(ledger: Ledger, items: readonly InboxItem[]): Promise<FileReport[]> {
+  const approvals = await ledger.approvals({ tenant, status: 'pending', limit: 10_000 })
+  const reports: FileReport[] = []
+  for (const { file, run } of items) {
+    const ref = { tenant, stream: `run/${run}` }
+    const row = await ledger.run(ref)
+    if (row !== undefined) reports.push(reportOf(file, row, await ledger.read(ref, { limit: 100_000 }), approvals))
+  }
+  return reports
+}
+
+async function conclude(screen: Screen, reports: readonly FileReport[], erp: Erp): Promise<void> {
+  const summary = (await (await fetch(new URL('/audit/summary', erp.url))).json()) as {
+    calls: number
+    repeatedEffects: number
+  }
+  const approval = reports.flatMap((r) => r.approvals)[0]
+  const explained = reports.find((r) => r.status === 'exception') ?? reports[0]
+  screen.end({
+    table: table(reports, process.stdout.columns ?? 140),
+    erp: `ERP audit: ${summary.calls} calls, ${summary.repeatedEffects} repeated effects`,
+    next: [
+      ...(explained === undefined ? [] : [`npx convoke why ${explained.run}`]),
+      ...(approval === undefined ? [] : [`npx convoke approvals approve ${approval}`, 'npm start']),
+      'npm run demo:kill',
+    ],
+  })
+}
+
+function unusable(folder: string) {
+  return (error: unknown): never => {
+    throw new ConvokeError('STORE_UNUSABLE', `the folder ${folder} cannot be written: ${(error as Error).message}`, {
+      details: { folder },
+      next: 'name another with --store DIR',
+    })
+  }
+}
+
+try {
+  const args = readArgs(process.argv.slice(2), process.env, process.env['INIT_CWD'] ?? process.cwd(), shipped)
+  if (args.help) process.stdout.write(usage)
+  else process.exitCode = await main(args)
+} catch (error) {
+  const known = error instanceof ConvokeError || error instanceof ErpError
+  const code = known ? error.code : error instanceof UsageError ? 'USAGE' : undefined
+  const next =
+    error instanceof ConvokeError ? error.next : error instanceof UsageError ? 'npm start -- --help' : undefined
+  if (code === undefined) throw error
+  process.stderr.write(`${code}: ${(error as Error).message}\n${next === undefined ? '' : `next: ${next}\n`}`)
+  process.exitCode =
+    error instanceof UsageError || (error instanceof ConvokeError && error.handling === 'usage') ? 2 : 1
+}

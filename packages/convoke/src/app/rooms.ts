@@ -1,0 +1,91 @@
+import { agentRegistry } from '../agents/registry.ts'
+import type { Agent } from '../agents/define.ts'
+import type { Budget } from '../agents/meter.ts'
+import { extendAgents } from '../agents/run.ts'
+import type { AgentRoom } from '../agents/work.ts'
+import { ConvokeError } from '../core/errors.ts'
+import type { AnyRole } from '../contracts/role.ts'
+import { ancestorDispatchIn } from '../gateway/ancestors.ts'
+import type { GatewayDeps } from '../gateway/deps.ts'
+import { extendGateway } from '../gateway/extend.ts'
+import type { Guardrail } from '../gateway/guardrail.ts'
+import type { Policy } from '../gateway/policy.ts'
+import { envSecrets, type Secrets } from '../gateway/secrets.ts'
+import type { AnyTool } from '../gateway/tool.ts'
+import type { Model } from '../ports/model.ts'
+import type { Driven } from '../replay/drive.ts'
+import type { Extension } from '../replay/run.ts'
+
+/** What the rooms above the durable run are given by the app's maker. */
+export interface RoomOptions {
+  /** Agents by the role they fill; the first of a role fills it unless an ask says otherwise. */
+  readonly agents?: readonly Agent[]
+  /** Tools that agents may be given; a role lists which. */
+  readonly tools?: readonly AnyTool[]
+  /** The model of agents that name none. */
+  readonly model?: Model
+  /** Models by the name that agents use. */
+  readonly models?: Readonly<Record<string, Model>>
+  /** Which calls wait for whom. */
+  readonly policy?: Policy
+  readonly guardrails?: readonly Guardrail[]
+  /** Where `secret('name')` gets its value: CONVOKE_SECRET_<NAME> in the environment unless said. */
+  readonly secrets?: Secrets
+  readonly budget?: { readonly run?: Budget; readonly ask?: Budget }
+}
+
+/** Composes gateway and agents into what every driven run is extended with. @throws DEFINITION_INVALID */
+export function composeRooms(options: RoomOptions): (driven: Driven) => readonly Extension[] {
+  const agents = options.agents ?? []
+  const registry = agentRegistry(agents)
+  const tools = new Map<string, AnyTool>()
+  for (const tool of options.tools ?? []) {
+    if (tools.has(tool.name) && tools.get(tool.name) !== tool)
+      throw new ConvokeError('DEFINITION_INVALID', `two tools are named ${tool.name}`, { next: 'rename one of them' })
+    tools.set(tool.name, tool)
+  }
+  const roles = new Map<string, AnyRole>(agents.map((agent) => [agent.role.name, agent.role]))
+  const secrets = options.secrets ?? envSecrets(process.env)
+  const room: AgentRoom = {
+    registry,
+    roles,
+    tools,
+    models: (asked) => modelOf(options, asked),
+    ...(options.budget === undefined ? {} : { budget: options.budget }),
+  }
+  return (driven) => {
+    const { runtime, history } = driven
+    const gateway: GatewayDeps = {
+      ledger: runtime.ledger,
+      lease: runtime.lease,
+      clock: runtime.clock,
+      keyed: driven.keyed,
+      probe: runtime.probe,
+      secrets,
+      policy: options.policy,
+      guardrails: options.guardrails,
+      ...(history.fork === undefined
+        ? {}
+        : { effects: history.fork.effects, ancestorDispatch: ancestorDispatchIn(history.ancestors) }),
+    }
+    return [extendGateway(gateway), extendAgents(room, driven, gateway)]
+  }
+}
+
+function modelOf(options: RoomOptions, asked: string | Model | undefined): Model {
+  if (typeof asked === 'object') return asked
+  const found = asked === undefined ? options.model : options.models?.[asked]
+  if (found !== undefined) return found
+  const known = Object.keys(options.models ?? {})
+  throw new ConvokeError(
+    'MODEL_UNKNOWN',
+    asked === undefined ? 'an agent needs a model and the app has no default' : `the app has no model ${asked}`,
+    {
+      details: { model: asked ?? null, known },
+      next:
+        asked === undefined
+          ? 'give convoke() a model'
+          : `add it to models${known.length === 0 ? '' : `, or use one of ${known.join(', ')}`}`,
+    },
+  )
+}
