@@ -5,8 +5,8 @@ import { isRef, prepare, type Segment, type Shown } from './segment.ts'
 // Everything one ask's agent has seen, in the order it saw it. Owned by the ask; refilled by its code on replay.
 
 export interface EvidenceBook {
-  /** Takes a segment in and gives it its name. */
-  add(segment: Segment): Shown
+  /** Takes a segment in; its name is the next of `s1`, `s2`, … unless given. */
+  add(segment: Segment, id?: string): Shown
   /** The record that proves the segments without a record of their own. */
   provenBy(ref: RecordRef): void
   refOf(shown: Shown): RecordRef
@@ -16,10 +16,11 @@ export interface EvidenceBook {
 export function evidenceBook(now: () => number, redact: (value: Json) => Json): EvidenceBook {
   const shown: Shown[] = []
   const proofs = new Map<string, RecordRef>()
+  let numbered = 0
   return {
     shown,
-    add(segment) {
-      const made = prepare(segment, `s${shown.length + 1}`, now(), redact)
+    add(segment, id = `s${++numbered}`) {
+      const made = prepare(segment, id, now(), redact)
       shown.push(made)
       return made
     },

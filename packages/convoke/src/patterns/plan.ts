@@ -1,3 +1,4 @@
+import type { ErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { canonicalize } from '../core/canonical.ts'
 
@@ -23,6 +24,23 @@ export interface KnownTask {
   readonly role: string
   readonly input: Json
   readonly value: Json
+}
+
+/** What a planner is given: the goal, whom it may ask, and what is known when it plans again. */
+export interface PlanRequest<G> {
+  readonly goal: G
+  readonly roles: readonly { readonly name: string; readonly description?: string; readonly input: JsonObject }[]
+  /** Tasks that are done; their results can be referred to and they are not run again. */
+  readonly finished: readonly KnownTask[]
+  readonly failed: readonly {
+    readonly id: string
+    readonly role: string
+    readonly input: Json
+    readonly error: ErrorData
+  }[]
+  /** The plan before this one, and what is wrong with it when it could not be run at all. */
+  readonly previous?: Plan
+  readonly problems?: readonly string[]
 }
 
 export interface PlanChecks {

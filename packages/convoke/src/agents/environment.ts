@@ -1,0 +1,51 @@
+import { canonicalize } from '../core/canonical.ts'
+import { sha256 } from '../core/hash.ts'
+import type { Json } from '../core/json.ts'
+import type { AnyRole } from '../contracts/role.ts'
+import { jsonSchemaOf } from '../contracts/schema.ts'
+import { noPolicy } from '../gateway/policy.ts'
+import type { AnyTool } from '../gateway/tool.ts'
+import type { Agent } from './define.ts'
+import { toolsOf } from './tools.ts'
+import type { AgentDeps } from './work.ts'
+
+/** What shapes an ask's result besides its input (R9): contract, agent and its code, model, tools, policy. */
+export function environmentOf(deps: AgentDeps, role: AnyRole, agent: Agent | undefined): Json {
+  return {
+    role: role.name,
+    contract: contractOf(role),
+    policy: (deps.gateway.policy ?? noPolicy).version,
+    tools: toolsOf(deps, role).map(toolDigest),
+    ...(agent === undefined ? {} : { agent: agent.name, version: agent.version, digest: agent.digest }),
+    ...(agent?.work === 'model' ? { model: modelId(deps, agent.model) } : {}),
+  }
+}
+
+/** Schemas without JSON Schema can be checked, though not compared: then the version stands for them. */
+function contractOf(role: AnyRole): string {
+  try {
+    return role.fingerprint
+  } catch {
+    return role.version
+  }
+}
+
+function modelId(deps: AgentDeps, model: Parameters<AgentDeps['models']>[0]): string {
+  try {
+    return deps.models(model).id
+  } catch {
+    return ''
+  }
+}
+
+const digests = new WeakMap<AnyTool, string>()
+
+function toolDigest(tool: AnyTool): string {
+  let digest = digests.get(tool)
+  if (digest === undefined) {
+    const schema = jsonSchemaOf(tool.inputSchema, 'input')
+    digest = sha256(canonicalize([tool.name, tool.version, tool.effect, tool.description, schema])).slice(0, 16)
+    digests.set(tool, digest)
+  }
+  return digest
+}

@@ -1,0 +1,171 @@
+import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import { refOf, type RecordRef } from '../core/record.ts'
+import { parseForeign } from '../core/foreign-json.ts'
+import { jsonSchemaOf } from '../contracts/schema.ts'
+import type { AnyRole } from '../contracts/role.ts'
+import { callOperation } from '../gateway/call.ts'
+import type { Caller } from '../gateway/deps.ts'
+import { undoOperation, type RunCallOptions } from '../gateway/extend.ts'
+import { matches } from '../gateway/policy.ts'
+import type { AnyTool, Tool } from '../gateway/tool.ts'
+import type { ModelTool, Part } from '../ports/model.ts'
+import type { Operation } from '../replay/types.ts'
+import { recordedMessage, resultOf, storedMessage, toolMessage, type Added } from './conversation.ts'
+import type { AgentDeps, AskWork } from './work.ts'
+
+type CallPart = Extract<Part, { type: 'tool-call' }>
+
+/** What a model may call: the role's tools, and `ask.<role>` for each role it may ask. */
+export interface Toolbox {
+  readonly listed: readonly ModelTool[]
+  readonly operation: (name: string, input: Json, step: string) => Operation | undefined
+}
+
+export function toolbox(work: AskWork): Toolbox {
+  const { deps, role } = work
+  const tools = new Map(toolsOf(deps, role).map((tool) => [tool.name, tool]))
+  const roles = new Map(role.mayAsk.map((name) => [`ask.${name}`, deps.roles.get(name)]))
+  const listed: ModelTool[] = [...tools.values()].map((tool) => ({
+    name: tool.name,
+    description: tool.description,
+    inputSchema: jsonSchemaOf(tool.inputSchema, 'input'),
+  }))
+  for (const [name, asked] of roles)
+    if (asked !== undefined)
+      listed.push({
+        name,
+        description: `Asks the role ${asked.name}. ${asked.description ?? ''}`.trim(),
+        inputSchema: jsonSchemaOf(asked.input, 'input'),
+      })
+  return {
+    listed,
+    operation(name, input, step) {
+      const tool = tools.get(name)
+      if (tool !== undefined) return callOf(work, tool, input as never, { name: step })
+      const asked = roles.get(name)
+      return asked === undefined ? undefined : work.nested(asked, input, { name: step })
+    },
+  }
+}
+
+/** Tools of the app that are within a role's reach; its list may use `*`. */
+export function toolsOf(deps: Pick<AgentDeps, 'tools'>, role: AnyRole): AnyTool[] {
+  return [...deps.tools.values()].filter((tool) => role.tools.some((pattern) => matches(pattern, tool.name)))
+}
+
+/** A call on behalf of the ask's agent; the gateway judges it by the role. */
+export function callOf<I, O>(work: AskWork, tool: Tool<I, O>, input: I, options: RunCallOptions<I, O>): Operation {
+  const { agent, role, deps } = work
+  const caller: Caller = {
+    actor: { kind: 'agent', id: agent.name, version: agent.version },
+    role: role.name,
+    tools: role.tools,
+  }
+  const { undo, ...rest } = options
+  return callOperation(
+    deps.gateway,
+    caller,
+    tool,
+    input,
+    rest,
+    undo === undefined ? undefined : (result) => undoOperation(deps.gateway, caller, undo, result as O, input),
+  )
+}
+
+export interface Used {
+  readonly added: Added
+  /** The record that holds the result; absent when the call never began. */
+  readonly ref?: RecordRef
+}
+
+const maxCalls = 32
+
+/**
+ * Makes the calls of one turn, each a step of its own. What fails is an answer that the model sees; only what stops
+ * the run or gives the ask up is thrown.
+ */
+export async function useTools(work: AskWork, tools: Toolbox, calls: readonly CallPart[]): Promise<readonly Used[]> {
+  const names = new Map<string, number>()
+  const settled = await Promise.allSettled(
+    calls.map((call, i) => {
+      const nth = (names.get(call.tool) ?? 0) + 1
+      names.set(call.tool, nth)
+      return useTool(work, tools, call, nth === 1 ? call.tool : `${call.tool}:${nth}`, i)
+    }),
+  )
+  const thrown = settled.find((result) => result.status === 'rejected')
+  if (thrown !== undefined) throw thrown.reason
+  return settled.map((result, i) => {
+    const { value } = result as PromiseFulfilledResult<Made>
+    const call = calls[i] as CallPart
+    const { ref } = value
+    if (ref === undefined) return { added: storedMessage(toolMessage(call, value)) }
+    const segment =
+      value.error === undefined
+        ? work.evidence.add({ content: value.value ?? null, from: { record: ref }, title: call.tool, asOf: value.at })
+            .id
+        : undefined
+    return { ref, added: recordedMessage(toolMessage(call, value, segment), ref, segment) }
+  })
+}
+
+interface Made {
+  readonly value?: Json
+  readonly error?: ErrorData
+  readonly ref?: RecordRef
+  readonly at: number
+}
+
+async function useTool(work: AskWork, tools: Toolbox, call: CallPart, step: string, index: number): Promise<Made> {
+  const refused = (error: ConvokeError): Made => ({ error: error.toJSON(), at: work.engine.time })
+  if (index >= maxCalls)
+    return refused(
+      new ConvokeError('TOOL_INPUT_INVALID', `more than ${maxCalls} calls in one turn; this one was not made`),
+    )
+  let input: Json
+  try {
+    input = call.input.trim() === '' ? {} : parseForeign(call.input).value
+  } catch (error) {
+    return refused(
+      new ConvokeError(
+        'TOOL_INPUT_INVALID',
+        `the arguments of ${call.tool} are not JSON: ${toErrorData(error).message}`,
+        {
+          next: 'call it again with one JSON object',
+        },
+      ),
+    )
+  }
+  let made: { ref: RecordRef; at: number; value: Json } | undefined
+  try {
+    const operation = tools.operation(call.tool, input, step)
+    if (operation === undefined)
+      return refused(
+        new ConvokeError('TOOL_UNKNOWN', `there is no tool ${call.tool}`, {
+          details: { tools: tools.listed.map((tool) => tool.name) },
+        }),
+      )
+    await work.claim<unknown>({
+      ...operation,
+      applied: (entry) => {
+        made = { ref: refOf(entry.record), at: entry.record.at, value: resultOf(entry.payload) }
+        operation.applied?.(entry)
+      },
+    })
+    return made ?? { value: null, at: work.engine.time }
+  } catch (error) {
+    if (work.scope.dead || endsAsk(error)) throw error
+    return {
+      error: toErrorData(error, 'TOOL_FAILED'),
+      at: work.engine.time,
+      ...(made === undefined ? {} : { ref: made.ref }),
+    }
+  }
+}
+
+/** Errors that are no answer for a model: they stop the run, or end the ask that asked. */
+export function endsAsk(error: unknown): boolean {
+  if (!(error instanceof ConvokeError)) return false
+  return error.handling === 'stopped' || error.handling === 'lost' || error.code === 'BUDGET_EXCEEDED'
+}

@@ -1,0 +1,80 @@
+import type { AnyRole } from '../contracts/role.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import type { RecordRef } from '../core/record.ts'
+import type { GatewayDeps } from '../gateway/deps.ts'
+import type { AnyTool } from '../gateway/tool.ts'
+import type { Ledger } from '../ports/ledger.ts'
+import type { Model } from '../ports/model.ts'
+import type { Probe } from '../ports/probe.ts'
+import type { Clock } from '../ports/runtime.ts'
+import type { DurableRun } from '../replay/durable-run.ts'
+import type { EngineHandle, Scope } from '../replay/scope.ts'
+import type { Operation } from '../replay/types.ts'
+import type { SessionState } from './conversation.ts'
+import type { EvidenceBook } from './evidence-book.ts'
+import type { Agent } from './define.ts'
+import type { Budget, Meter } from './meter.ts'
+import type { Requester, TaskTerms } from './records.ts'
+import type { AgentRegistry } from './registry.ts'
+
+/** What this room needs of the app. */
+export interface AgentRoom {
+  readonly registry: AgentRegistry
+  /** Roles by name, for models that ask by tool and for planners. */
+  readonly roles: ReadonlyMap<string, AnyRole>
+  /** @throws MODEL_UNKNOWN */
+  readonly models: (model: string | Model | undefined) => Model
+  readonly tools: ReadonlyMap<string, AnyTool>
+  /** For every ask that does not say its own. */
+  readonly budget?: { readonly run?: Budget; readonly ask?: Budget } | undefined
+}
+
+/** The room within one driven run. */
+export interface AgentDeps extends AgentRoom {
+  readonly ledger: Pick<Ledger, 'read' | 'getBlob'>
+  readonly clock: Clock
+  readonly probe?: Probe | undefined
+  readonly redact: (value: Json) => Json
+  readonly keyed: (text: string) => string
+  /** The run object of a scope. */
+  readonly runOf: (scope: Scope) => DurableRun
+  readonly gateway: GatewayDeps
+  /** A fork's `--use`: agents by role. */
+  readonly use: Readonly<Record<string, string>>
+}
+
+export interface AskOptions extends TaskTerms {
+  /** Another agent of the role than the one bound first: its name, or `name@version`. */
+  readonly agent?: string
+  readonly budget?: Budget
+  /** Names the step; the role's name unless said. */
+  readonly name?: string
+  /** What it builds on besides its input. */
+  readonly from?: readonly unknown[]
+}
+
+/** One ask while it is worked on. Owned by `ask.ts`; lives as long as the ask's scope. */
+export interface AskWork {
+  readonly deps: AgentDeps
+  readonly scope: Scope
+  readonly engine: EngineHandle
+  readonly role: AnyRole
+  readonly agent: Agent
+  readonly input: unknown
+  /** The record of the request. */
+  readonly requested: { readonly record: RecordRef }
+  readonly terms: TaskTerms
+  readonly session: SessionState | undefined
+  readonly evidence: EvidenceBook
+  readonly meter: Meter
+  /** Asks around this one. */
+  readonly depth: number
+  readonly self: Requester
+  claim<T>(operation: Operation): Promise<T>
+  /** The operation of an ask on behalf of this agent. @throws ASK_NOT_ALLOWED */
+  nested(role: AnyRole, input: unknown, options: AskOptions): Operation
+  /** @throws BUDGET_EXCEEDED */
+  assertBudget(): void
+  /** Counts what a model call used, here and in all asks around. */
+  used(usage: JsonObject | undefined): void
+}
