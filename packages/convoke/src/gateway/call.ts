@@ -1,6 +1,8 @@
 import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
+import { jsonSchemaOf } from '../contracts/schema.ts'
 import { sha256 } from '../core/hash.ts'
+import type { Json } from '../core/json.ts'
 import type { Completion, Operation, Task } from '../replay/types.ts'
 import { failure, simulated } from './answer.ts'
 import { request, settle, withdraw } from './approvals.ts'
@@ -52,7 +54,7 @@ export function callOperation(
     environment: {
       effect: tool.effect,
       policy: deps.policy?.version ?? noPolicy.version,
-      tool: sha256(`${tool.description}\n${tool.version}`).slice(0, 16),
+      tool: environmentOf(tool),
       ...(caller.role === undefined ? {} : { role: caller.role }),
       ...(options.approval === undefined ? {} : { approval: options.approval }),
     },
@@ -61,6 +63,29 @@ export function callOperation(
     effect: mayHold(call),
     execute: (task) => run(call, task),
     ...(undo === undefined ? {} : { undo }),
+  }
+}
+
+const environments = new WeakMap<AnyTool, string>()
+
+/** Changes when what the tool takes or gives changes, as far as its schemas can tell (R9). */
+function environmentOf(tool: AnyTool): string {
+  let hash = environments.get(tool)
+  if (hash === undefined) {
+    const sides = [schemaText(tool.inputSchema, 'input'), schemaText(tool.outputSchema, 'output')]
+    hash = sha256(canonicalize([tool.version, tool.description, ...sides])).slice(0, 16)
+    environments.set(tool, hash)
+  }
+  return hash
+}
+
+function schemaText(schema: AnyTool['outputSchema'], side: 'input' | 'output'): Json {
+  if (schema === undefined) return null
+  try {
+    return jsonSchemaOf(schema, side)
+  } catch {
+    // Not every schema can be written down; the tool's version stands for it then.
+    return schema['~standard'].vendor
   }
 }
 

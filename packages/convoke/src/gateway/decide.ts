@@ -8,7 +8,7 @@ import { inlineBytes } from './action.ts'
 import { request, settle, withdraw } from './approvals.ts'
 import type { GatewayDeps } from './deps.ts'
 import { noPolicy, type Escalation } from './policy.ts'
-import { check, problemText } from './schema.ts'
+import { check, issueText } from './schema.ts'
 import { fold, type CallState } from './state.ts'
 
 export interface ApproveOptions {
@@ -106,7 +106,7 @@ function ask(deps: GatewayDeps, task: Task, s: CallState, asked: JsonObject, nam
 async function fits(decision: JsonObject, schema: StandardSchemaV1 | undefined): Promise<string | undefined> {
   if (decision['decision'] === 'rejected' || schema === undefined) return undefined
   const checked = await check(schema, decision['value'])
-  return checked.ok ? undefined : `the answer does not fit: ${problemText(checked.problems)}`
+  return checked.ok ? undefined : `the answer does not fit: ${issueText(checked.issues)}`
 }
 
 async function answered(s: CallState, question: Question, name: string): Promise<Completion | undefined> {

@@ -16,8 +16,8 @@ beforeEach(async () => {
 })
 afterEach(() => erp.close())
 
-/** What a class makes of a fault: how the step ends, and how often the effect really happened. */
-type Row = readonly [EffectClass, Mode, 'ok' | 'asks' | string, number]
+/** What a class makes of a fault: how the step ends (`ok`, `asks` a person, or an error's code), and how often the effect really happened. */
+type Row = readonly [EffectClass, Mode, string, number]
 const rows: readonly Row[] = [
   ['read', 'drop', 'ok', 0],
   ['read', 'silent', 'ok', 0],

@@ -50,7 +50,8 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: Reques
   return async (url, init = {}) => {
     if (o.trace.over)
       throw new ConvokeError('TOOL_TIMEOUT', `the call of ${o.tool} is over; it may not send anything more`)
-    const signal = init.signal == null ? o.signal : AbortSignal.any([o.signal, init.signal])
+    const signal =
+      init.signal === undefined || init.signal === null ? o.signal : AbortSignal.any([o.signal, init.signal])
     const write = !['GET', 'HEAD', 'OPTIONS'].includes((init.method ?? 'GET').toUpperCase())
     o.assertLease()
     o.trace.sent++

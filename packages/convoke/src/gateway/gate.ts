@@ -6,7 +6,7 @@ import { actionHash, storedAction, type Action } from './action.ts'
 import type { AncestorDispatch, Call } from './deps.ts'
 import { guardBefore, type GuardedCall } from './guardrail.ts'
 import { holdKey, holdsOf, matches, noPolicy, type HoldReason } from './policy.ts'
-import { check, problemText } from './schema.ts'
+import { check, issueText } from './schema.ts'
 import type { CallState, Grant } from './state.ts'
 
 /** A call that no rule forbids: exactly what would be done, and who has to agree first. */
@@ -103,9 +103,9 @@ async function parsed(call: Call, input: Json): Promise<Json> {
   if (checked.ok) return checked.value ?? null
   throw new ConvokeError(
     'TOOL_INPUT_INVALID',
-    `the arguments of ${tool.name} do not fit its schema: ${problemText(checked.problems)}`,
+    `the arguments of ${tool.name} do not fit its schema: ${issueText(checked.issues)}`,
     {
-      details: { tool: tool.name, problems: checked.problems as unknown as Json },
+      details: { tool: tool.name, issues: checked.issues as unknown as Json },
       next: 'call it again with arguments that fit',
     },
   )

@@ -114,7 +114,7 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
     run: task.run,
     path: task.path,
     signal,
-    secret: context.secret,
+    secret: (name) => context.secret(name),
     assertLease: () => assertLease(call),
   })
 }

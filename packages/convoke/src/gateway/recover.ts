@@ -126,7 +126,7 @@ async function askPerson(
   dispatch: Dispatch,
   action: Action,
 ): Promise<Completion | undefined> {
-  const { deps, tool } = call
+  const { deps } = call
   if (task.scope.dead) return inDoubt(call, s, action, 'its scope was given up before its end was known')
   const policy = deps.policy ?? noPolicy
   const { stored, blobs } = storedAction(action)

@@ -1,7 +1,7 @@
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import { parseForeign, type Foreign } from '../core/foreign-json.ts'
 import type { Json } from '../core/json.ts'
-import { check, problemText } from './schema.ts'
+import { check, issueText } from './schema.ts'
 import type { AnyTool } from './tool.ts'
 
 export function tooLarge(tool: string, max: number): ConvokeError {
@@ -67,7 +67,7 @@ async function fromText(tool: AnyTool, text: string): Promise<RawResult> {
 export async function checkOutput(tool: AnyTool, value: unknown): Promise<Json | undefined> {
   const checked = await check(tool.outputSchema, value)
   if (checked.ok) return checked.value
-  throw outputInvalid(tool.name, problemText(checked.problems), { problems: checked.problems as unknown as Json })
+  throw outputInvalid(tool.name, issueText(checked.issues), { issues: checked.issues as unknown as Json })
 }
 
 /** Whether a value's text is certainly longer than `max`; stops as soon as it knows. */

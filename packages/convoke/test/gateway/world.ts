@@ -6,7 +6,7 @@ import type { ConvokeError } from '../../src/core/errors.ts'
 import { runStream, type ApprovalRow } from '../../src/core/projections.ts'
 import { decideApproval, type DecideOptions } from '../../src/gateway/decisions.ts'
 import { ancestorDispatchIn } from '../../src/gateway/ancestors.ts'
-import type { GatewayDeps } from '../../src/gateway/deps.ts'
+import type { Caller, GatewayDeps } from '../../src/gateway/deps.ts'
 import { extendGateway, type GatewayRun } from '../../src/gateway/extend.ts'
 import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
 import type { Ledger, Lease } from '../../src/ports/ledger.ts'
@@ -66,7 +66,7 @@ export const person = { kind: 'person', id: 'ada' } as const
 
 export async function world(
   gateway: Partial<GatewayDeps> = {},
-  options: { readonly dir?: string; readonly clock?: Clock; readonly leaseMs?: number } = {},
+  options: { readonly dir?: string; readonly clock?: Clock; readonly leaseMs?: number; readonly caller?: Caller } = {},
 ): Promise<World> {
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'convoke-gateway-')))
   const clock = options.clock ?? systemClock
@@ -87,17 +87,20 @@ export async function world(
     redact: (value) => value,
     workflows: new Map([[workflow.name, workflow]]),
     extend: (driven) => [
-      extendGateway({
-        ledger,
-        lease: driven.runtime.lease,
-        clock,
-        keyed: driven.keyed,
-        probe: driven.runtime.probe,
-        ...(driven.history.fork === undefined
-          ? {}
-          : { effects: driven.history.fork.effects, ancestorDispatch: ancestorDispatchIn(driven.history.ancestors) }),
-        ...gateway,
-      }),
+      extendGateway(
+        {
+          ledger,
+          lease: driven.runtime.lease,
+          clock,
+          keyed: driven.keyed,
+          probe: driven.runtime.probe,
+          ...(driven.history.fork === undefined
+            ? {}
+            : { effects: driven.history.fork.effects, ancestorDispatch: ancestorDispatchIn(driven.history.ancestors) }),
+          ...gateway,
+        },
+        options.caller,
+      ),
     ],
     onTrouble: (_run, error) => void troubles.push(error),
     ...other,
