@@ -11,8 +11,9 @@ export interface Caught {
   unsupported: number
   malformed: number
   badDrafts: number
-  duplicates: number
-  overdraws: number
+  /** Streams of the runs in which it was found. */
+  readonly duplicates: Set<string>
+  readonly overdraws: Set<string>
 }
 
 type Payload = JsonObject & {
@@ -24,10 +25,9 @@ type Payload = JsonObject & {
 export function describe(record: LedgerRecord, caught: Caught): Line | undefined {
   const p = (record.payload ?? {}) as Payload
   const path = record.path ?? ''
-  const last = path.slice(path.lastIndexOf('/') + 1)
   switch (record.type) {
     case 'step.completed':
-      return completed(last, path, p, caught)
+      return completed(record.stream, path, p, caught)
     case 'step.failed':
       return p.error?.code === 'APPROVAL_REJECTED' ? { who: 'rejected', says: p.error.message ?? '' } : undefined
     case 'answer.rejected': {
@@ -60,7 +60,7 @@ export function describe(record: LedgerRecord, caught: Caught): Line | undefined
   }
 }
 
-function completed(last: string, path: string, p: Payload, caught: Caught): Line | undefined {
+function completed(stream: string, path: string, p: Payload, caught: Caught): Line | undefined {
   const value = (p.value ?? {}) as JsonObject
   const inner = (value['value'] ?? {}) as JsonObject
   if (p['op'] === 'ask')
@@ -74,8 +74,8 @@ function completed(last: string, path: string, p: Payload, caught: Caught): Line
           : { who: 'intake', says: `set aside: ${String(inner['code'])}` }
       case 'validation': {
         const findings = (inner['findings'] ?? []) as readonly { kind: string; says: string }[]
-        for (const finding of findings) if (finding.kind === 'overdraw') caught.overdraws++
-        for (const finding of findings) if (finding.kind === 'duplicate') caught.duplicates++
+        for (const finding of findings) if (finding.kind === 'overdraw') caught.overdraws.add(stream)
+        for (const finding of findings) if (finding.kind === 'duplicate') caught.duplicates.add(stream)
         return path.includes('/')
           ? { who: 'validation', says: 'asked again' }
           : {
@@ -89,7 +89,7 @@ function completed(last: string, path: string, p: Payload, caught: Caught): Line
         const first = tasks.filter((task) => task.needs.length === 0).map((task) => task.id)
         const then = tasks.filter((task) => task.needs.length > 0).map((task) => task.id)
         return {
-          who: last.includes('#') ? 'replanner' : 'planner',
+          who: path.includes('#') ? 're-planner' : 'planner',
           says: [first.join(' ∥ '), ...then].filter((part) => part !== '').join(' → '),
         }
       }
@@ -104,8 +104,8 @@ function completed(last: string, path: string, p: Payload, caught: Caught): Line
   if (value['status'] === 'credited')
     return { who: 'erp', says: `credited ${String(value['amount'])} ${String(value['currency'])}` }
   if (value['status'] === 'refused') {
-    if (value['code'] === 'PO_EXCEEDED') caught.overdraws++
-    if (value['code'] === 'INVOICE_EXISTS' || value['code'] === 'ALREADY_PAID') caught.duplicates++
+    if (value['code'] === 'PO_EXCEEDED') caught.overdraws.add(stream)
+    if (value['code'] === 'INVOICE_EXISTS' || value['code'] === 'ALREADY_PAID') caught.duplicates.add(stream)
     return { who: 'erp', says: `refused: ${String(value['code'])}` }
   }
   return undefined

@@ -1,6 +1,7 @@
 import { rename, writeFile } from 'node:fs/promises'
 import type { ApprovalRow, JsonObject, LedgerRecord, RunRow } from 'convoke'
-import type { SquadResult } from './squad/types.ts'
+import type { Finding, SquadResult } from './squad/types.ts'
+import { reasonOf } from './squad/workflow.ts'
 import type { InvoiceDocument } from './extract/index.ts'
 
 /** What became of one file. */
@@ -67,22 +68,9 @@ function documentIn(
 }
 
 function findingsIn(records: readonly LedgerRecord[]): string {
-  for (const record of records.toReversed()) {
-    const p = record.payload as {
-      input?: { input?: { goal?: { case?: { findings?: readonly { kind: string; says: string }[] } } } }
-      op?: string
-      target?: string
-    } | null
-    const findings = p?.op === 'ask' && p.target === 'planner' ? p.input?.input?.goal?.case?.findings : undefined
-    if (findings !== undefined) return findings.map((f) => `${f.kind}: ${f.says}`).join('; ')
-  }
-  const asked = records.findLast(
-    (r) => r.type === 'step.completed' && (r.payload as { target?: string } | null)?.target === 'validation',
-  )
-  const value = (
-    asked?.payload as { value?: { value?: { findings?: readonly { kind: string; says: string }[] } } } | undefined
-  )?.value?.value
-  return (value?.findings ?? []).map((f) => `${f.kind}: ${f.says}`).join('; ')
+  const put = records.findLast((record) => record.type === 'board.put')?.payload as
+    { value?: readonly Finding[] } | undefined
+  return reasonOf(put?.value ?? [])
 }
 
 /** Time from the first record to the last, tokens and cost of finished asks. */

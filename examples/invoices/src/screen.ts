@@ -22,7 +22,7 @@ const roles = 6
 /** Follows the ledger and prints what happens to the runs of this inbox, from all processes that drive them. */
 export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem[]): Screen {
   const labels = new Map(items.map((item) => [`run/${item.run}`, item.file]))
-  const caught: Caught = { unsupported: 0, malformed: 0, badDrafts: 0, duplicates: 0, overdraws: 0 }
+  const caught: Caught = { unsupported: 0, malformed: 0, badDrafts: 0, duplicates: new Set(), overdraws: new Set() }
   const began = performance.now()
   let stopped = false
   let printed = 0
@@ -63,8 +63,8 @@ export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem
         count(caught.unsupported, 'unsupported claim'),
         count(caught.malformed, 'malformed answer'),
         count(caught.badDrafts, 'bad draft'),
-        count(caught.duplicates, 'duplicate'),
-        count(caught.overdraws, 'overdraw'),
+        count(caught.duplicates.size, 'duplicate'),
+        count(caught.overdraws.size, 'overdraw'),
       ].filter((part) => part !== '')
       out(parts.length === 0 ? 'Caught: nothing new' : `Caught: ${parts.join(', ')}`)
       out(erp)

@@ -53,7 +53,7 @@ class Check {
 
   found(finding: Finding, ...evidence: readonly { readonly ref: string; readonly quote: string }[]): void {
     this.findings.push(finding)
-    if (evidence.length > 0) this.desk.claim(`${finding.kind}: ${finding.booked ?? finding.says}`, ...evidence)
+    if (evidence.length > 0) this.desk.claim(finding.booked ?? 'not in the books', ...evidence)
   }
 
   async vendor(): Promise<VendorFacts | undefined> {
@@ -64,7 +64,7 @@ class Check {
       return undefined
     }
     const seen = await this.desk.call(this.erp.findVendors, by)
-    const [first] = seen.value.items as readonly {
+    const [first] = seen.value.items as unknown as readonly {
       id: string
       name: string
       iban: string
@@ -90,7 +90,7 @@ class Check {
     const { number } = this.document
     if (number === undefined) return
     const seen = await this.desk.call(this.erp.findInvoices, { vendor: vendor.id, number })
-    const [first] = seen.value.items as readonly { registeredAt: string; paid: boolean; run?: string }[]
+    const [first] = seen.value.items as unknown as readonly { registeredAt: string; paid: boolean; run?: string }[]
     // The row that this very run left before is not a duplicate; registering tells, since it is decided there once.
     if (first !== undefined && first.paid)
       this.found(
@@ -248,7 +248,8 @@ export function validationAgent(erp: Erp): Agent {
         })
       else if (compare(amount, '0') <= 0)
         check.found({ kind: 'total', says: `nothing is due: ${amount}`, billed: amount })
-      else if (order !== undefined && po !== undefined && !credit) await check.open(po, amount)
+      else if (order !== undefined && po !== undefined && !credit && check.findings.length === 0)
+        await check.open(po, amount)
       const matches = check.findings.length === 0 && vendor !== undefined && po !== undefined
       return answer(
         {

@@ -1,5 +1,6 @@
 import {
   attemptVerifier,
+  boardKey,
   judgedBy,
   supervise,
   workflow,
@@ -31,6 +32,9 @@ export interface SquadTools {
   readonly erp: Erp
   readonly mail: MailTools
 }
+
+/** What is being explained: shown to whoever looks at the run while it waits. */
+export const openFindings = boardKey<readonly Finding[]>('findings')
 
 const investigate = supervise<Goal>({
   planner,
@@ -172,6 +176,7 @@ async function explainTo(
     ...(document.currency === undefined ? {} : { currency: document.currency }),
     findings: [...findings],
   }
+  await run.board.put(openFindings, about.findings)
   const found = await investigate(run, { goal: 'explain the discrepancies of this invoice', case: about })
   const explained = Object.entries(found.results).findLast(([, outcome]) => outcome.role === 'explanation')?.[1] as
     Outcome<Explanation> | undefined
@@ -182,11 +187,8 @@ async function explainTo(
     document,
   }
   const from = explained === undefined ? [] : [explained]
-  const verify = attemptVerifier<Outcome<MailDraft>>(
-    judgedBy({
-      role: compliance,
-      input: (draft: Outcome<MailDraft>) => ({ what: 'draft' as const, case: about, draft: draft.value }),
-    }) as never,
+  const verify = attemptVerifier<MailDraft>(
+    judgedBy({ role: compliance, input: (draft: MailDraft) => ({ what: 'draft' as const, case: about, draft }) }),
   )
   let draft: Outcome<MailDraft>
   try {
@@ -196,7 +198,7 @@ async function explainTo(
         plain: (r) => r.ask(exception, task, { agent: 'exception-plain', from }),
         careful: (r) => r.ask(exception, task, { agent: 'exception-careful', from }),
       },
-      { verify: (value, r) => verify(value, r) },
+      { verify: (outcome, r) => verify(outcome, r) },
     )
   } catch (error) {
     if (!isConvokeError(error, 'ATTEMPTS_EXHAUSTED')) throw error

@@ -77,6 +77,8 @@ function passed(name: string, verdict: StepPromise<Verdict>): Promise<Verdict> {
 }
 
 /** A verifier as the `verify` hook of `run.attempt`. */
-export function attemptVerifier<T>(verifier: Verifier<T>): (value: Outcome<T> | T, run: AgentRun) => Promise<HookVerdict> {
+export function attemptVerifier<T>(
+  verifier: Verifier<T>,
+): (value: Outcome<T> | T, run: AgentRun) => Promise<HookVerdict> {
   return (value, run) => run.verify('verify', value, verifier)
 }

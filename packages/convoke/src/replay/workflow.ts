@@ -13,7 +13,11 @@ export interface Workflow<I = unknown, O = unknown> {
   readonly parseOutput: (value: unknown) => Promise<O>
 }
 
-export type AnyWorkflow = Workflow<never, unknown>
+/** Any workflow, whatever it takes and gives. */
+export interface AnyWorkflow extends Omit<Workflow, 'code' | 'parseInput'> {
+  readonly code: (run: never, input: never) => Promise<unknown>
+  readonly parseInput: (value: unknown) => Promise<unknown>
+}
 export type WorkflowCode = (run: DurableRun, input: unknown) => Promise<unknown>
 
 /** The digest covers the function's own text; a build id covers what it imports. */

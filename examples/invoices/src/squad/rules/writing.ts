@@ -32,9 +32,10 @@ export const drafting = rule<DraftTask>({
     const first = !wasReturned(request)
     const kinds = new Set(about.findings.map((f) => f.kind))
     if (careful && first && !hasToolResult(request) && task.document !== undefined)
-      return [toolCall('ask.validation', { document: task.document })]
+      return [toolCall('ask.validation', JSON.stringify({ document: task.document }))]
     const honest = claimsOf(about)
-    if (!careful && first && kinds.has('tax')) return says(mailFor(task, about.po ?? ''), honest).slice(0, -40)
+    if (!careful && first && (kinds.has('tax') || kinds.has('total')))
+      return says(mailFor(task, about.po ?? ''), honest).slice(0, -40)
     if (!careful && first && kinds.has('quantity'))
       return says(mailFor(task, about.po ?? ''), [
         ...honest,
