@@ -241,7 +241,7 @@ function owned(name: string, row: Row): ConvokeError {
  * Whether some process holds the file exclusively. A shared lock is tried, so that two who look at the same time do
  * not take each other for its holder.
  */
-function isLocked(file: string): boolean {
+export function isLocked(file: string): boolean {
   if (!existsSync(file)) return false
   let probe: DatabaseSync | undefined
   try {
