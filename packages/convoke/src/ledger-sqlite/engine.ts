@@ -29,6 +29,7 @@ export interface Engine {
   isWrite(kind: string): boolean
   commit(group: readonly Request[]): Promise<void>
   answer(group: readonly Request[]): Promise<void>
+  listen(request: Request): void
   wantsBeat(): boolean
   close(): void
 }
@@ -191,7 +192,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
       const end = performance.now() + options.busyMs
       for (;;) {
         try {
-          send({ results: [[id, ask(kind, args)]] })
+          send({ results: [[id, (readTable[kind as ReadKind] as Act)(...args)]] })
         } catch (error) {
           // Only while another process recovers the WAL or has the file to itself.
           if (isBusy(error) && performance.now() < end) {
@@ -205,19 +206,18 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     }
   }
 
-  function ask(kind: Request[1], args: readonly unknown[]): unknown {
-    if (kind !== 'interest') return (readTable[kind as ReadKind] as Act)(...args)
+  function listen([id, , args]: Request): void {
     const [changes, records] = args as Calls['interest']['args']
     wants = { changes, records }
-    heardVersion = foreignVersion()
     signals.listen(wants, heard)
-    return undefined
+    send({ done: [id] })
   }
 
   return {
     isWrite: (kind) => Object.hasOwn(writeTable, kind),
     commit,
     answer,
+    listen,
     wantsBeat: () => leases.any,
     close() {
       signals.close()

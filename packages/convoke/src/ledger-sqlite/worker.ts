@@ -32,7 +32,12 @@ function run(engine: Engine): void {
       closing = true
       return
     }
-    for (const call of message.calls) (engine.isWrite(call[1]) ? writes : reads).push(call)
+    for (const call of message.calls) {
+      // At once: what is committed after the caller asked to hear of it must be heard.
+      if (call[1] === 'interest') engine.listen(call)
+      else if (engine.isWrite(call[1])) writes.push(call)
+      else reads.push(call)
+    }
   }
 
   function takeAll(): void {

@@ -1,0 +1,348 @@
+import { randomBytes } from 'node:crypto'
+import { ConvokeError } from '../core/errors.ts'
+import { sha256 } from '../core/hash.ts'
+import { noLabels } from '../core/labels.ts'
+import { emptyHead, faultOf, refOf, seal, type Blob, type LedgerRecord } from '../core/record.ts'
+import { runIdOf } from '../core/projections.ts'
+import type { AppendOptions, Guard, InboxMessage, Ledger, Posted, StreamAppend, StreamRef } from '../ports/ledger.ts'
+import { createTables, type Tables } from './memory-projections.ts'
+import { createWorkers, type Workers } from './memory-workers.ts'
+
+// What a ledger means, in the plainest way, to hold the real ones against. It keeps nothing and is never a store.
+// Owns all state of one store; ledgers opened on it share it, as processes share a folder. An append works on a copy
+// of what it changes and puts it in place at its end, so a refusal leaves nothing behind.
+
+export interface MemoryStore {
+  open(): Ledger
+}
+
+interface Stream {
+  readonly ref: StreamRef
+  readonly records: LedgerRecord[]
+  epoch: number
+  owner: string | undefined
+}
+
+interface State {
+  readonly streams: Map<string, Stream>
+  readonly blobs: Map<string, Uint8Array>
+  readonly seen: Map<string, number>
+  readonly uniques: Map<string, string>
+  readonly counters: Map<string, number>
+  readonly counted: Set<string>
+  readonly tables: Tables
+}
+
+const outside = Object.freeze({ ...noLabels, integrity: 'untrusted' as const, sources: Object.freeze(['inbox']) })
+const keyOf = (...parts: readonly string[]): string => JSON.stringify(parts)
+
+export function createMemoryStore(options: { readonly salt?: () => string } = {}): MemoryStore {
+  const salt = options.salt ?? (() => randomBytes(16).toString('hex'))
+  const keys = new Map<string, Uint8Array>()
+  const log: LedgerRecord[] = []
+  const listeners = new Set<() => void>()
+  const workers: Workers = createWorkers()
+  let state: State = {
+    streams: new Map(),
+    blobs: new Map(),
+    seen: new Map(),
+    uniques: new Map(),
+    counters: new Map(),
+    counted: new Set(),
+    tables: createTables(),
+  }
+
+  function copyOf(from: State): State {
+    return {
+      streams: new Map([...from.streams].map(([key, s]) => [key, { ...s, records: [...s.records] }])),
+      blobs: new Map(from.blobs),
+      seen: new Map(from.seen),
+      uniques: new Map(from.uniques),
+      counters: new Map(from.counters),
+      counted: new Set(from.counted),
+      tables: from.tables.copy(),
+    }
+  }
+
+  function commit<T>(act: (draft: State, added: LedgerRecord[]) => T): T {
+    const draft = copyOf(state)
+    const added: LedgerRecord[] = []
+    const value = act(draft, added)
+    state = draft
+    log.push(...added)
+    for (const listener of listeners) queueMicrotask(listener)
+    return value
+  }
+
+  function streamOf(draft: State, ref: StreamRef): Stream {
+    const key = keyOf(ref.tenant, ref.stream)
+    let stream = draft.streams.get(key)
+    if (stream === undefined) draft.streams.set(key, (stream = { ref, records: [], epoch: 0, owner: undefined }))
+    return stream
+  }
+
+  function put(draft: State, tenant: string, blobs: readonly Blob[]): void {
+    for (const { hash, bytes } of blobs) {
+      if (sha256(bytes) !== hash) throw new ConvokeError('LEDGER_CORRUPT', `blob ${hash} has other bytes`)
+      draft.blobs.set(keyOf(tenant, hash), Uint8Array.from(bytes))
+    }
+  }
+
+  function add(draft: State, record: LedgerRecord, added: LedgerRecord[]): void {
+    for (const hash of [...(record.blobs ?? []), ...(record.spill === undefined ? [] : [record.spill])])
+      if (!draft.blobs.has(keyOf(record.tenant, hash))) throw new ConvokeError('BLOB_MISSING', `no blob ${hash}`)
+    streamOf(draft, record).records.push(record)
+    added.push(record)
+    draft.tables.apply(record, (hash) => draft.blobs.get(keyOf(record.tenant, hash)))
+  }
+
+  function appendPart(draft: State, part: StreamAppend, added: LedgerRecord[]): number {
+    const stream = streamOf(draft, part.ref)
+    const fresh = part.records.filter((record) => stream.records[record.seq - 1]?.hash !== record.hash)
+    const first = fresh[0]
+    if (first === undefined) return 0
+    if (part.ref.stream.startsWith('inbox/')) throw new ConvokeError('INPUT_INVALID', 'use post')
+    const unclaimed =
+      part.ref.stream.startsWith('run/') && part.epoch === 0 && stream.records.length > 0 && first.seq !== 1
+    if (part.epoch !== stream.epoch || unclaimed || part.records.some((record) => record.epoch !== part.epoch))
+      throw new ConvokeError('EPOCH_STALE', `${part.ref.stream} is at epoch ${stream.epoch}`, {
+        details: { stream: part.ref.stream, expected: stream.epoch, found: part.epoch },
+      })
+    if (stream.owner !== undefined) workers.check(stream.owner)
+    for (const record of fresh) {
+      const head = stream.records.at(-1) ?? emptyHead
+      if (record.seq !== head.seq + 1 || record.prevHash !== head.hash)
+        throw new ConvokeError('POSITION_STALE', `${part.ref.stream} ends at ${head.seq}`, {
+          details: { stream: part.ref.stream, expected: head.seq + 1, found: record.seq },
+        })
+      add(draft, record, added)
+    }
+    return fresh.length
+  }
+
+  function hold(draft: State, guard: Guard): void {
+    if (guard.kind === 'unique') {
+      const key = keyOf(guard.tenant, guard.key)
+      const owner = draft.uniques.get(key)
+      if (owner === undefined) draft.uniques.set(key, guard.owner)
+      else if (owner !== guard.owner) throw new ConvokeError('UNIQUE_TAKEN', `${guard.key} belongs to ${owner}`)
+      return
+    }
+    if (guard.kind === 'counter') {
+      const counter = keyOf(guard.tenant, guard.counter)
+      const key = keyOf(guard.tenant, guard.counter, guard.key)
+      if (draft.counted.has(key)) return
+      const total = draft.counters.get(counter) ?? 0
+      if (guard.add > guard.max - total) throw new ConvokeError('COUNTER_EXCEEDED', `${guard.counter} is at ${total}`)
+      draft.counted.add(key)
+      draft.counters.set(counter, total + guard.add)
+      return
+    }
+    const found = streamOf(draft, guard.ref).records.length
+    if (found !== guard.seq) throw new ConvokeError('INBOX_ADVANCED', `${guard.ref.stream} ends at ${found}`)
+  }
+
+  function postOne(draft: State, ref: StreamRef, message: InboxMessage, added: LedgerRecord[]): Posted {
+    if (!ref.stream.startsWith('inbox/')) throw new ConvokeError('INPUT_INVALID', `${ref.stream} is not an inbox`)
+    if (message.id === '') throw new ConvokeError('INPUT_INVALID', 'a message needs an id')
+    const key = keyOf(ref.tenant, ref.stream, message.id)
+    const before = draft.seen.get(key)
+    if (before !== undefined) return { seq: before, duplicate: true }
+    const { type, at, actor, causes = [], labels = outside, payload } = message
+    const head = streamOf(draft, ref).records.at(-1) ?? emptyHead
+    const draftRecord = { type, actor, causes, labels, payload }
+    const sealed = seal(draftRecord, { ...ref, epoch: 0, head, at, salt: salt() })
+    if (sealed.spilled !== undefined) put(draft, ref.tenant, [sealed.spilled])
+    add(draft, sealed.record, added)
+    draft.seen.set(key, sealed.record.seq)
+    return { seq: sealed.record.seq, duplicate: false }
+  }
+
+  function append(batch: readonly StreamAppend[], extras: AppendOptions): void {
+    commit((draft, added) => {
+      for (const tenant of new Set(batch.map((part) => part.ref.tenant))) put(draft, tenant, extras.blobs ?? [])
+      let fresh = 0
+      for (const part of batch) fresh += appendPart(draft, part, added)
+      if (batch.length > 0 && fresh === 0) return
+      for (const guard of extras.guards ?? []) hold(draft, guard)
+      for (const { ref, message } of extras.posts ?? []) postOne(draft, ref, message, added)
+    })
+  }
+
+  function read(ref: StreamRef, from: number, limit: number, outline: boolean): LedgerRecord[] {
+    const records = state.streams.get(keyOf(ref.tenant, ref.stream))?.records ?? []
+    let head = emptyHead
+    for (const record of records) {
+      const why = faultOf(record, head)
+      if (why !== undefined) throw new ConvokeError('LEDGER_CORRUPT', `${refOf(record)}: ${why}`)
+      head = record
+    }
+    const folds = state.tables.folds(ref)
+    return records
+      .filter((record) => record.seq >= from && !(outline && record.fold !== undefined && folds.has(record.fold)))
+      .slice(0, limit)
+  }
+
+  function tenantKey(tenant: string): Uint8Array {
+    const known = keys.get(tenant) ?? randomBytes(32)
+    keys.set(tenant, known)
+    return known
+  }
+
+  function open(): Ledger {
+    let closed = false
+    const mine = new Set<string>()
+    const own = new Set<() => void>()
+    const awake = new Set<() => void>()
+
+    function guard<T>(tenant: string | undefined, act: () => T): Promise<T> {
+      return Promise.resolve().then(() => {
+        if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the ledger is closed')
+        if (tenant === '') throw new ConvokeError('TENANT_MISSING', 'the call names no tenant')
+        return act()
+      })
+    }
+    const at = <T>(ref: StreamRef, act: () => T): Promise<T> =>
+      guard(ref.tenant, () => {
+        if (!/^[a-z]+\/./.test(ref.stream)) throw new ConvokeError('NAME_INVALID', `${ref.stream} is not a stream`)
+        return act()
+      })
+    const wakeAll = (): void => {
+      for (const wake of awake) wake()
+      awake.clear()
+    }
+    listeners.add(wakeAll)
+
+    async function* follow(tenant: string, after: number): AsyncGenerator<{ position: number; record: LedgerRecord }> {
+      for (let position = after; !closed;) {
+        const record = log[position]
+        if (record === undefined) {
+          await new Promise<void>((resolve) => awake.add(resolve))
+          continue
+        }
+        position += 1
+        if (record.tenant === tenant) yield { position, record }
+      }
+    }
+
+    return {
+      append: (batch, extras = {}) =>
+        guard(undefined, () => {
+          for (const { ref, records } of batch) {
+            if (ref.tenant === '') throw new ConvokeError('TENANT_MISSING', 'the append names no tenant')
+            for (const record of records) {
+              if (record.tenant !== ref.tenant || record.stream !== ref.stream)
+                throw new ConvokeError('INPUT_INVALID', 'a record of another stream')
+              if ((record.v as number) !== 1) throw new ConvokeError('RECORD_UNSUPPORTED', 'an unknown version')
+            }
+          }
+          append(batch, extras)
+        }),
+      post: (ref, message) => at(ref, () => commit((draft, added) => postOne(draft, ref, message, added))),
+      read: (ref, { from = 1, limit = 1_000, outline = false } = {}) => at(ref, () => read(ref, from, limit, outline)),
+      head: (ref) =>
+        at(ref, () => {
+          const last = state.streams.get(keyOf(ref.tenant, ref.stream))?.records.at(-1)
+          return last === undefined ? emptyHead : { seq: last.seq, hash: last.hash }
+        }),
+      heads: (tenant, { after = '', limit = 1_000 } = {}) =>
+        guard(tenant, () =>
+          [...state.streams.values()]
+            .filter((s) => s.ref.tenant === tenant && s.records.length > 0 && s.ref.stream > after)
+            .map((s) => ({ stream: s.ref.stream, seq: s.records.length, hash: s.records.at(-1)?.hash ?? '' }))
+            .sort((a, b) => (a.stream < b.stream ? -1 : 1))
+            .slice(0, limit),
+        ),
+      register: (worker) =>
+        guard(undefined, () => {
+          const lease = workers.register(worker)
+          mine.add(worker)
+          return lease
+        }),
+      claim: (ref, worker) =>
+        at(ref, () => {
+          workers.check(worker)
+          if (!state.streams.get(keyOf(ref.tenant, ref.stream))?.records.length)
+            throw new ConvokeError('RUN_UNKNOWN', `${ref.stream} has no records`)
+          return commit((draft) => {
+            const stream = streamOf(draft, ref)
+            if (stream.owner !== undefined && stream.owner !== worker && workers.isAlive(stream.owner))
+              throw new ConvokeError('RUN_OWNED', `${ref.stream} is driven by ${stream.owner}`, {
+                details: { worker: stream.owner, pid: process.pid, host: '' },
+              })
+            stream.epoch += 1
+            stream.owner = worker
+            const head = stream.records.at(-1) ?? emptyHead
+            return { epoch: stream.epoch, seq: head.seq, hash: head.hash }
+          })
+        }),
+      release: (ref, epoch) =>
+        at(ref, () =>
+          commit((draft) => {
+            const stream = streamOf(draft, ref)
+            if (stream.epoch === epoch) stream.owner = undefined
+          }),
+        ),
+      getBlob: (tenant, hash) => guard(tenant, () => state.blobs.get(keyOf(tenant, hash))),
+      putBlobs: (tenant, blobs) => guard(tenant, () => commit((draft) => put(draft, tenant, blobs))),
+      isAlive: (worker) => guard(undefined, () => workers.isAlive(worker)),
+      run: (ref) => guard(ref.tenant, () => state.tables.run(ref.tenant, runIdOf(ref.stream), ownerOf)),
+      runs: (filter) => guard(filter.tenant, () => state.tables.runs(filter, ownerOf)),
+      approval: (tenant, id) => guard(tenant, () => state.tables.approval(tenant, id)),
+      approvals: (filter) => guard(filter.tenant, () => state.tables.approvals(filter)),
+      ready: ({ now, limit, tenant }) =>
+        guard(undefined, () =>
+          state.tables
+            .ready(now, tenant)
+            .filter(({ ref }) => {
+              const owner = ownerOf(ref)
+              return owner === undefined || !workers.isAlive(owner)
+            })
+            .slice(0, limit),
+        ),
+      nextDue: (now) => guard(undefined, () => state.tables.nextDue(now)),
+      dependents: (tenant, ref) =>
+        guard(tenant, () =>
+          log
+            .filter(
+              (r) => r.tenant === tenant && !ref.startsWith(r.stream + '@') && r.causes.some((c) => c.ref === ref),
+            )
+            .sort((a, b) => (a.stream === b.stream ? a.seq - b.seq : a.stream < b.stream ? -1 : 1))
+            .map(refOf),
+        ),
+      guardOwner: (tenant, key) => guard(tenant, () => state.uniques.get(keyOf(tenant, key))),
+      tenantKey: (tenant) => guard(tenant, () => tenantKey(tenant)),
+      watch: (tenant, after = 0) => {
+        const records = follow(tenant, after === 'now' ? log.length : after)
+        return {
+          [Symbol.asyncIterator]: () => ({
+            next: () => records.next(),
+            return: () => Promise.resolve({ done: true as const, value: undefined }),
+          }),
+        }
+      },
+      onChange(listener) {
+        const called = (): void => listener()
+        listeners.add(called)
+        own.add(called)
+        return () => {
+          listeners.delete(called)
+        }
+      },
+      close() {
+        closed = true
+        for (const worker of mine) workers.end(worker)
+        for (const called of own) listeners.delete(called)
+        wakeAll()
+        listeners.delete(wakeAll)
+        return Promise.resolve()
+      },
+    }
+  }
+
+  function ownerOf(ref: StreamRef): string | undefined {
+    return state.streams.get(keyOf(ref.tenant, ref.stream))?.owner
+  }
+
+  return { open }
+}
