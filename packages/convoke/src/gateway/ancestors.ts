@@ -18,7 +18,7 @@ export function ancestorDispatchIn(
   for (const entry of ancestors)
     if (isTerminal(entry)) ends.set(`${entry.record.stream}\n${entry.record.path as string}`, entry)
   return (query) => {
-    const entry = sent.findLast((e) => {
+    const found = sent.filter((e) => {
       const { payload: p, record } = e
       if (p['tool'] !== query.tool) return false
       const same =
@@ -27,12 +27,14 @@ export function ancestorDispatchIn(
         p['actionHash'] === query.actionHash
       return same && ends.get(`${record.stream}\n${record.path as string}`)?.payload['effect'] !== 'none'
     })
+    const entry = found.at(-1)
     if (entry === undefined) return undefined
     const end = ends.get(`${entry.record.stream}\n${entry.record.path as string}`)?.payload
     const error = end?.['error'] as unknown as ErrorData | undefined
     return {
       ref: refOf(entry.record),
       run: runIdOf(entry.record.stream),
+      runs: [...new Set(found.map((e) => runIdOf(e.record.stream)))],
       action: entry.payload['action'] as Json,
       at: entry.record.at,
       ...(end === undefined || error !== undefined ? {} : { result: { value: end['value'] } }),

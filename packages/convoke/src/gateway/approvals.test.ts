@@ -290,7 +290,6 @@ describe('R10 deadlines and escalation', () => {
         clock: { now: () => Date.now() + 60_000, monotonic: () => performance.now(), sleep: async () => {} },
       },
     )
-    await w.lease.release()
     const done = await late.go(code, held.id)
     await late.close()
     expect(done.error?.code).toBe('APPROVAL_EXPIRED')
@@ -344,5 +343,22 @@ describe('questions to a person', () => {
     const rows = await fresh.ledger.approvals({ tenant, run: raced.id })
     expect(rows.map((r) => r.status)).toEqual(['withdrawn'])
     await fresh.close()
+  })
+})
+
+describe('large actions', () => {
+  test('R10 an action beyond 32 KiB stands in a blob, in the approval and in the intent', async () => {
+    now.policy = undefined
+    const amount = '1'.repeat(70_000)
+    const code = paying(amount, { approval: 'payment' })
+    const held = await w.run(code)
+    const row = await asked(held.id)
+    const { $blob } = row.action as { $blob: string }
+    const bytes = await w.ledger.getBlob(tenant, $blob)
+    expect(JSON.parse(Buffer.from(bytes!).toString())).toEqual({ tool: 'erp.pay', version: '1', input: { amount } })
+    await w.decide(row.id, { decision: 'approved' })
+    erp.plan('lost')
+    expect((await w.go(code, held.id)).value).toEqual({ id: 1 })
+    expect(erp.requests.map((r) => (r.body as { amount: string }).amount.length)).toEqual([70_000, 70_000])
   })
 })

@@ -27,6 +27,7 @@ export async function attempt(call: Call, task: Task, s: CallState, action: Acti
         generation: s.generation,
         attempt: nth,
         worker: deps.lease.worker,
+        timeoutMs: call.timeoutMs,
       },
       {
         critical: true,

@@ -19,8 +19,8 @@ export interface Reservation {
   readonly tool: string
   readonly key: string
   readonly owner: Owner
-  /** A run whose calls this one may repeat (the ancestor whose effect a person released). */
-  readonly heirOf: string | undefined
+  /** Runs whose call this one may repeat: ancestors of a fork, whose effect a person released. */
+  readonly heirOf: readonly string[]
 }
 
 /** @throws BUSINESS_KEY_TAKEN naming the owner */
@@ -38,7 +38,7 @@ export async function reserve(ledger: Ledger, r: Reservation): Promise<void> {
     const text = await ledger.guardOwner(tenant, guard)
     if (text === mine || text === undefined) return
     const owner = parse(text)
-    if (owner.run === r.heirOf) return
+    if (r.heirOf.includes(owner.run)) return
     if (!(await isOut(ledger, tenant, owner)))
       throw new ConvokeError('BUSINESS_KEY_TAKEN', `${tool} was already called for ${key} by run ${owner.run}`, {
         details: { tool, businessKey: key, run: owner.run, path: owner.path },

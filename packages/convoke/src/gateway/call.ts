@@ -186,7 +186,7 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
         tool: tool.name,
         key: action.businessKey,
         owner: { run: task.run, path: task.path },
-        heirOf: passed.ancestor?.run,
+        heirOf: passed.ancestor?.runs ?? [],
       })
     } catch (error) {
       if (!isConvokeError(error, 'BUSINESS_KEY_TAKEN')) throw error

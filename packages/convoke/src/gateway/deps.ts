@@ -13,6 +13,8 @@ import type { AnyTool } from './tool.ts'
 export interface AncestorDispatch {
   readonly ref: RecordRef
   readonly run: string
+  /** All ancestors that sent it, this one included. */
+  readonly runs: readonly string[]
   /** As recorded: the action, or a reference to the blob that holds it. */
   readonly action: Json
   /** Milliseconds since the epoch. */
@@ -42,7 +44,8 @@ export interface GatewayDeps {
   readonly guardrails?: readonly Guardrail[] | undefined
   /** For forks only: what becomes of effects that an ancestor already made. */
   readonly effects?: 'hold' | 'dry' | 'live' | undefined
-  readonly ancestorDispatch?: ((query: AncestorQuery) => AncestorDispatch | undefined) | undefined
+  readonly ancestorDispatch?:
+    ((query: AncestorQuery) => AncestorDispatch | undefined | Promise<AncestorDispatch | undefined>) | undefined
 }
 
 /** On whose behalf a call is made. */

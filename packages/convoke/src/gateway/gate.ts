@@ -79,7 +79,7 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
   const ancestor =
     tool.effect === 'read' || deps.effects === undefined
       ? undefined
-      : deps.ancestorDispatch?.({ path: task.path, tool: tool.name, businessKey, actionHash: hash })
+      : await deps.ancestorDispatch?.({ path: task.path, tool: tool.name, businessKey, actionHash: hash })
   if (ancestor !== undefined && deps.effects === 'hold') {
     // Whoever must approve anyway is shown both; nobody has to say yes twice.
     const [held, ...others] = holds

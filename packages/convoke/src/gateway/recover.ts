@@ -32,7 +32,7 @@ export async function pause(call: Call, task: Task, until: number): Promise<void
  * told of its end still lives. Undefined when it is over.
  */
 async function quietAt(call: Call, task: Task, d: Dispatch, doubted: boolean): Promise<number | undefined> {
-  const end = d.at + call.timeoutMs
+  const end = d.at + d.timeoutMs
   if (task.now() < end) return end
   if (doubted || d.worker === call.deps.lease.worker) return undefined
   return (await call.deps.ledger.isAlive(d.worker)) ? task.now() + aliveCheckMs : undefined

@@ -301,6 +301,9 @@ describe('R9 forks', () => {
     await w.decide((await w.pending(released.id))[0]!.id, { decision: 'approved' })
     expect((await w.go(code, released.id)).value).toEqual({ id: 2 })
     expect(new Set(erp.requests.map((r) => r.key)).size).toBe(2)
+
+    const again = await w.run(code, { fork: forked(released.id, 'live') })
+    expect(again.value).toEqual({ id: 3 })
   })
 
   test('dry takes the ancestor’s result, live performs', async () => {

@@ -13,6 +13,8 @@ export interface Dispatch {
   readonly worker: string
   /** Milliseconds since the epoch, by the old worker's clock. */
   readonly at: number
+  /** How long that try could take. */
+  readonly timeoutMs: number
   readonly tenant: string
   /** As recorded: whole, or a reference to its blob. */
   readonly action: JsonObject
@@ -173,6 +175,7 @@ export function fold(history: readonly Entry[]): CallState {
           attempt: p['attempt'] as number,
           worker: p['worker'] as string,
           at: record.at,
+          timeoutMs: p['timeoutMs'] as number,
         }
         s.dispatches++
         s.retry = undefined

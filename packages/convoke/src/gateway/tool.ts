@@ -60,6 +60,7 @@ interface Common<S extends StandardSchemaV1> {
   /** Letters, digits and `. _ -`; 64 at most. */
   readonly name: string
   readonly description: string
+  /** What it makes of an input is what people approve and what is sent; it must take its own output again. */
   readonly inputSchema: S
   readonly effect: EffectClass
   /** Enters fingerprints and idempotency keys; '1' unless said. */
