@@ -14,10 +14,15 @@ export const WORKLOADS = [
 
 export type Workload = (typeof WORKLOADS)[number]
 
+/** What only Convoke is measured on. */
+export const OWN_WORKLOADS = ['wake', 'ledger'] as const
+
+export type OwnWorkload = (typeof OWN_WORKLOADS)[number]
+
 /** One measured figure; printed as one JSON object a line. */
 export interface Measure {
   /** `limits` is what the machine can do at best, in the same run. */
-  readonly workload: Workload | 'limits'
+  readonly workload: Workload | OwnWorkload | 'limits'
   readonly system: string
   readonly metric: string
   /** `null`: the system cannot do this, or not in time; `note` says which. */
@@ -59,7 +64,7 @@ export function printMeasures(measures: readonly Measure[], json: boolean): void
 
 /** The table that a person reads, grouped by workload in the order of `WORKLOADS`. */
 export function table(measures: readonly Measure[]): string {
-  const groups = ['limits', ...WORKLOADS].map((workload) => {
+  const groups = ['limits', ...WORKLOADS, ...OWN_WORKLOADS].map((workload) => {
     const rows = measures.filter((measure) => measure.workload === workload).map(cells)
     if (rows.length === 0) return undefined
     const widths = HEADER.map((name, column) => Math.max(name.length, ...rows.map((row) => (row[column] ?? '').length)))
