@@ -45,6 +45,8 @@ export interface HandleDeps {
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
 }
 
+const aliveMs = 60_000
+
 export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): RunHandle<O> {
   const { ledger, clock } = deps
   const ref: StreamRef = { tenant, stream: runStream(run) }
@@ -60,6 +62,8 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
   async function until(enough: (row: RunRow) => boolean): Promise<RunRow> {
     let changed: (() => void) | undefined
     let dirty = false
+    // Who waits for a run keeps the process alive: what ends it may come from another process.
+    const alive = setInterval(() => undefined, aliveMs)
     const off = deps.onStatus(() => {
       dirty = true
       changed?.()
@@ -72,6 +76,7 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
         if (!dirty) await new Promise<void>((resolve) => (changed = resolve))
       }
     } finally {
+      clearInterval(alive)
       off()
     }
   }
