@@ -126,7 +126,6 @@ async function perform(ask: Ask, scope: Scope, task: Task): Promise<Completion> 
   try {
     const work = await begin(ask, scope, task, meter)
     const { accepted, model, session } = await carryOut(work)
-    assertAwaited(scope)
     const refs = new Set(accepted.claims.flatMap((claim) => claim.evidence.map((e) => e.record)))
     return {
       value: { ...outcomeOf(accepted, work, model), ...(session === undefined ? {} : { session }) },
@@ -198,7 +197,7 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
       count(asking, usage)
     },
   }
-  if (agent.work === 'code')
+  if (agent.work === 'code' && role.evidence !== 'none')
     work.evidence.add({ content: (input ?? null) as Json, from: { record: ref }, title: 'input', asOf: at }, 'input')
   return work
 }
@@ -223,6 +222,7 @@ async function carryOut(work: AskWork): Promise<CarriedOut> {
 /** @throws OUTPUT_INVALID, EVIDENCE_INSUFFICIENT: code is not asked again */
 async function runCode(work: AskWork, agent: CodeAgent): Promise<Accepted> {
   const returned = await agent.run(agentContext(work, true), work.input as never)
+  assertAwaited(work.scope)
   const judged = await judgeAnswer(work.role, asAnswer(returned), work.evidence)
   if (!judged.ok) throw rejection(work.role, judged, 0)
   return judged

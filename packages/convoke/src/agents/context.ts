@@ -63,8 +63,72 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
   /** The conversation's messages as the agent passed them and got them. */
   let known: Message[] = []
 
+  /** An agent that does not await what is given up must not end the process. */
+  const quiet = <T>(promise: Promise<T>): Promise<T> => {
+    promise.catch(() => undefined)
+    return promise
+  }
   const collect = (content: Json, ref: RecordRef, title: string, asOf: number): void => {
-    if (collects) work.evidence.add({ content, from: { record: ref }, title, asOf })
+    if (collects && role.evidence !== 'none') work.evidence.add({ content, from: { record: ref }, title, asOf })
+  }
+
+  async function call<I, O>(tool: Tool<I, O>, input: I, options: RunCallOptions<I, O> = {}): Promise<O> {
+    const operation = callOf(work, tool, input, options)
+    return await work.claim<O>({
+      ...operation,
+      applied: (entry) => {
+        if (entry.payload['error'] === undefined)
+          collect(resultOf(entry.payload), refOf(entry.record), tool.name, entry.record.at)
+        operation.applied?.(entry)
+      },
+    })
+  }
+
+  async function ask<I, O>(asked: Role<I, O>, input: I, options: AskOptions = {}): Promise<Outcome<O>> {
+    const outcome = await work.claim<Outcome<O>>(work.nested(asked, input, options))
+    collect(outcome.value as Json, outcome.record, asked.name, engine.time)
+    return outcome
+  }
+
+  async function generate(request: GenerateRequest): Promise<Generated> {
+    const goesOn = request.messages.length >= known.length && known.every((m, i) => same(m, request.messages[i]))
+    if (!goesOn) {
+      conversation = freshConversation()
+      known = []
+    }
+    const rest = request.messages.slice(known.length)
+    const added = rest.map((m) => storedMessage(deps.redact(m as unknown as Json) as unknown as Message))
+    const answered = await work.claim<Answered>(
+      modelOperation(
+        {
+          model: deps.models(request.model),
+          conversation,
+          added,
+          ...(request.tools === undefined ? {} : { tools: request.tools }),
+          ...(request.toolChoice === undefined ? {} : { toolChoice: request.toolChoice }),
+          ...(request.outputSchema === undefined ? {} : { outputSchema: request.outputSchema }),
+          settings: request.settings ?? {},
+          deadline: work.terms.deadline,
+          assertBudget: () => work.assertBudget(),
+          used: (usage) => work.used(usage),
+        },
+        deps,
+      ),
+    )
+    extend(conversation, added, answered)
+    const message = conversation.messages.at(-1) as Message
+    known.push(...rest, message)
+    const text = answered.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('')
+    return { ...answered, message, text }
+  }
+
+  async function show(segment: Segment): Promise<Shown & { readonly record: RecordRef }> {
+    if (segment === null || typeof segment !== 'object')
+      throw new ConvokeError('INPUT_INVALID', 'show() takes a segment: { content, from }')
+    const shown = work.evidence.add(segment)
+    const { ref } = await work.claim<{ readonly ref: RecordRef }>(shownOperation([shown], undefined))
+    work.evidence.prove([shown], ref)
+    return { ...shown, record: work.evidence.refOf(shown) }
   }
 
   return {
@@ -78,64 +142,10 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
     random: run.random.bind(run),
     uuid: run.uuid.bind(run),
 
-    async call<I, O>(tool: Tool<I, O>, input: I, options: RunCallOptions<I, O> = {}): Promise<O> {
-      const operation = callOf(work, tool, input, options)
-      return await work.claim<O>({
-        ...operation,
-        applied: (entry) => {
-          if (entry.payload['error'] === undefined)
-            collect(resultOf(entry.payload), refOf(entry.record), tool.name, entry.record.at)
-          operation.applied?.(entry)
-        },
-      })
-    },
-
-    async ask<I, O>(asked: Role<I, O>, input: I, options: AskOptions = {}): Promise<Outcome<O>> {
-      const outcome = await work.claim<Outcome<O>>(work.nested(asked, input, options))
-      collect(outcome.value as Json, outcome.record, asked.name, engine.time)
-      return outcome
-    },
-
-    async generate(request: GenerateRequest): Promise<Generated> {
-      const goesOn = request.messages.length >= known.length && known.every((m, i) => same(m, request.messages[i]))
-      if (!goesOn) {
-        conversation = freshConversation()
-        known = []
-      }
-      const rest = request.messages.slice(known.length)
-      const added = rest.map((m) => storedMessage(deps.redact(m as unknown as Json) as unknown as Message))
-      const answered = await work.claim<Answered>(
-        modelOperation(
-          {
-            model: deps.models(request.model),
-            conversation,
-            added,
-            ...(request.tools === undefined ? {} : { tools: request.tools }),
-            ...(request.toolChoice === undefined ? {} : { toolChoice: request.toolChoice }),
-            ...(request.outputSchema === undefined ? {} : { outputSchema: request.outputSchema }),
-            settings: request.settings ?? {},
-            deadline: work.terms.deadline,
-            assertBudget: () => work.assertBudget(),
-            used: (usage) => work.used(usage),
-          },
-          deps,
-        ),
-      )
-      extend(conversation, added, answered)
-      const message = conversation.messages.at(-1) as Message
-      known.push(...rest, message)
-      const text = answered.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('')
-      return { ...answered, message, text }
-    },
-
-    async show(segment: Segment): Promise<Shown & { readonly record: RecordRef }> {
-      if (segment === null || typeof segment !== 'object')
-        throw new ConvokeError('INPUT_INVALID', 'show() takes a segment: { content, from }')
-      const shown = work.evidence.add(segment)
-      const { ref } = await work.claim<{ readonly ref: RecordRef }>(shownOperation([shown], undefined))
-      work.evidence.provenBy(ref)
-      return { ...shown, record: work.evidence.refOf(shown) }
-    },
+    call: (tool, input, options) => quiet(call(tool, input, options)),
+    ask: (asked, input, options) => quiet(ask(asked, input, options)),
+    generate: (request) => quiet(generate(request)),
+    show: (segment) => quiet(show(segment)),
   }
 }
 

@@ -43,9 +43,16 @@ const digests = new WeakMap<AnyTool, string>()
 function toolDigest(tool: AnyTool): string {
   let digest = digests.get(tool)
   if (digest === undefined) {
-    const schema = jsonSchemaOf(tool.inputSchema, 'input')
-    digest = sha256(canonicalize([tool.name, tool.version, tool.effect, tool.description, schema])).slice(0, 16)
+    digest = sha256(canonicalize([tool.name, tool.version, tool.effect, tool.description, schemaOf(tool)])).slice(0, 16)
     digests.set(tool, digest)
   }
   return digest
+}
+
+function schemaOf(tool: AnyTool): Json {
+  try {
+    return jsonSchemaOf(tool.inputSchema)
+  } catch {
+    return null
+  }
 }

@@ -7,8 +7,8 @@ import { isRef, prepare, type Segment, type Shown } from './segment.ts'
 export interface EvidenceBook {
   /** Takes a segment in; its name is the next of `s1`, `s2`, … unless given. */
   add(segment: Segment, id?: string): Shown
-  /** The record that proves the segments without a record of their own. */
-  provenBy(ref: RecordRef): void
+  /** The record that proves that segments without a record of their own were shown. */
+  prove(shown: readonly Shown[], ref: RecordRef): void
   refOf(shown: Shown): RecordRef
   readonly shown: readonly Shown[]
 }
@@ -24,8 +24,8 @@ export function evidenceBook(now: () => number, redact: (value: Json) => Json): 
       shown.push(made)
       return made
     },
-    provenBy(ref) {
-      for (const one of shown) if (!isRef(one.from) && !proofs.has(one.id)) proofs.set(one.id, ref)
+    prove(these, ref) {
+      for (const one of these) proofs.set(one.id, ref)
     },
     refOf: (one) => (isRef(one.from) ? one.from : (proofs.get(one.id) ?? one.from)),
   }

@@ -39,7 +39,7 @@ export async function runLoop(work: AskWork, agent: LoopAgent, context: AgentCon
   const system = systemText(agent, role)
   const shown = (await briefing(work, agent, context)).map((segment) => work.evidence.add(segment))
   const briefed = await work.claim<{ readonly ref: string }>(shownOperation(shown, system))
-  work.evidence.provenBy(briefed.ref)
+  work.evidence.prove(shown, briefed.ref)
 
   const said = (role_: 'system' | 'user', text: string): Added =>
     storedMessage({ role: role_, parts: [{ type: 'text', text: deps.redact(text) as string }] })

@@ -22,28 +22,31 @@ export interface Toolbox {
   readonly operation: (name: string, input: Json, step: string) => Operation | undefined
 }
 
+const askPrefix = 'ask.'
+
 export function toolbox(work: AskWork): Toolbox {
   const { deps, role } = work
-  const tools = new Map(toolsOf(deps, role).map((tool) => [tool.name, tool]))
-  const roles = new Map(role.mayAsk.map((name) => [`ask.${name}`, deps.roles.get(name)]))
-  const listed: ModelTool[] = [...tools.values()].map((tool) => ({
+  const listed: ModelTool[] = toolsOf(deps, role).map((tool) => ({
     name: tool.name,
     description: tool.description,
-    inputSchema: jsonSchemaOf(tool.inputSchema, 'input'),
+    inputSchema: jsonSchemaOf(tool.inputSchema),
   }))
-  for (const [name, asked] of roles)
+  for (const name of role.mayAsk) {
+    const asked = deps.roles.get(name)
     if (asked !== undefined)
       listed.push({
-        name,
-        description: `Asks the role ${asked.name}. ${asked.description ?? ''}`.trim(),
-        inputSchema: jsonSchemaOf(asked.input, 'input'),
+        name: `${askPrefix}${name}`,
+        description: `Asks the role ${name}. ${asked.description ?? ''}`.trim(),
+        inputSchema: jsonSchemaOf(asked.input),
       })
+  }
   return {
     listed,
+    // What is known but out of reach is asked for all the same, so that the refusal is on record.
     operation(name, input, step) {
-      const tool = tools.get(name)
+      const tool = deps.tools.get(name)
       if (tool !== undefined) return callOf(work, tool, input as never, { name: step })
-      const asked = roles.get(name)
+      const asked = name.startsWith(askPrefix) ? deps.roles.get(name.slice(askPrefix.length)) : undefined
       return asked === undefined ? undefined : work.nested(asked, input, { name: step })
     },
   }
@@ -102,7 +105,7 @@ export async function useTools(work: AskWork, tools: Toolbox, calls: readonly Ca
     const { ref } = value
     if (ref === undefined) return { added: storedMessage(toolMessage(call, value)) }
     const segment =
-      value.error === undefined
+      value.error === undefined && work.role.evidence !== 'none'
         ? work.evidence.add({ content: value.value ?? null, from: { record: ref }, title: call.tool, asOf: value.at })
             .id
         : undefined
