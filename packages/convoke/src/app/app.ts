@@ -64,6 +64,33 @@ interface Open {
   readonly handles: HandleDeps
 }
 
+interface Working {
+  readonly dispatcher: Dispatcher
+  readonly leases: LeaseKeeper
+}
+
+interface LeaseKeeper {
+  current(): Promise<Lease>
+  release(): Promise<void>
+}
+
+/**
+ * A worker incarnation whose lease has passed can never act again (R7): a process that was stopped for too long and goes
+ * on does so as a new one.
+ */
+function leaseKeeper(ledger: Ledger, ids: Ids): LeaseKeeper {
+  let held: Lease | undefined
+  let renewing: Promise<Lease> | undefined
+  return {
+    async current() {
+      if (held !== undefined && held.remaining() > 0) return held
+      renewing ??= ledger.register(`w_${ids.next()}`).finally(() => (renewing = undefined))
+      return (held = await renewing)
+    },
+    release: async () => held?.release(),
+  }
+}
+
 /**
  * Composes ledger, dispatcher and the rooms' extensions into an app. Owns the opened ledger, the worker's lease and the
  * dispatcher; opens them at first use, so that making an app costs nothing.
@@ -86,7 +113,7 @@ export function createApp(parts: AppParts): App {
     for (const listener of statusListeners) listener()
   }
   let opening: Promise<Open> | undefined
-  let working: Promise<{ readonly dispatcher: Dispatcher; readonly lease: Lease }> | undefined
+  let working: Promise<Working> | undefined
   let closed = false
   let atRest!: () => void
   const rested = new Promise<void>((resolve) => (atRest = resolve))
@@ -113,13 +140,13 @@ export function createApp(parts: AppParts): App {
     })())
   }
 
-  function work(): Promise<{ readonly dispatcher: Dispatcher; readonly lease: Lease }> {
+  function work(): Promise<Working> {
     return (working ??= (async () => {
       const { ledger } = await open()
-      const lease = await ledger.register(`w_${parts.ids.next()}`)
-      const runtime: Runtime = {
+      const leases = leaseKeeper(ledger, parts.ids)
+      await leases.current()
+      const runtime: Omit<Runtime, 'lease'> = {
         ledger,
-        lease,
         clock: parts.clock,
         ids: parts.ids,
         live: parts.live,
@@ -131,11 +158,17 @@ export function createApp(parts: AppParts): App {
       }
       const dispatcher = parts.dispatcher(ledger, parts.clock)
       await dispatcher.start(async (ref, signal) => {
-        const result = await drive(runtime, ref, signal)
+        const result = await leases.current().then(
+          (lease) => drive({ ...runtime, lease }, ref, signal),
+          (error: unknown) => {
+            parts.onTrouble(ref, error as ConvokeError)
+            return 'lost' as const
+          },
+        )
         notify()
         return result
       })
-      return { dispatcher, lease }
+      return { dispatcher, leases }
     })())
   }
 
@@ -179,7 +212,7 @@ export function createApp(parts: AppParts): App {
       closed = true
       const driving = await working?.catch(() => undefined)
       await driving?.dispatcher.stop()
-      await driving?.lease.release()
+      await driving?.leases.release()
       const opened = await opening?.catch(() => undefined)
       await opened?.ledger.close()
       notify()

@@ -3,7 +3,7 @@ import type { ParkKind } from '../core/projections.ts'
 import type { Cause, RecordRef } from '../core/record.ts'
 import type { Scope } from './scope.ts'
 import type { StepPromise } from './step-promise.ts'
-import type { Completion, Entry, Operation } from './types.ts'
+import type { Completion, Entry, Message, Operation } from './types.ts'
 
 export interface Waiting {
   readonly kind: ParkKind
@@ -28,6 +28,8 @@ export interface Claim {
   readonly reject: (error: unknown) => void
   /** Executors that wait; empty while one works. */
   readonly waits: Set<Waiting>
+  /** Messages it got that no record says it has consumed. */
+  readonly taken: Message[]
   state: 'claimed' | 'started' | 'completed' | 'delivered'
   completion?: Completion
   /** Own scope of an operation that orchestrates. */

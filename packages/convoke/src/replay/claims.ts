@@ -53,6 +53,7 @@ export class Claims {
       resolve,
       reject,
       waits: new Set(),
+      taken: [],
       state: 'claimed',
     }
   }

@@ -4,10 +4,11 @@ import { hmac } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
-import type { Actor, Draft } from '../core/record.ts'
+import { refOf, type Actor, type Draft, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids, Live } from '../ports/runtime.ts'
+import { childStarts, unknownWorkflow } from './children.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
 import { entryOf, loadHistory, type History } from './history.ts'
@@ -15,7 +16,7 @@ import { summarize } from './mailbox.ts'
 import { reuseFrom } from './reuse.ts'
 import { makeRun, type Extension, type RunDeps } from './run.ts'
 import { Sequencer } from './sequencer.ts'
-import { startRecords, startRun } from './start.ts'
+import { startRecords } from './start.ts'
 import { ContinueAs, type AnyWorkflow } from './workflow.ts'
 
 export interface Runtime {
@@ -61,9 +62,11 @@ function tenantKey(ledger: Ledger, tenant: string): Promise<Uint8Array> {
 
 /** Drives a run until it is done, parked, or belongs to another. Never rejects. */
 export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSignal): Promise<DriveResult> {
+  const incarnation = new Drive(runtime, ref, signal)
   try {
-    return await new Drive(runtime, ref, signal).run()
+    return await incarnation.run()
   } catch (error) {
+    await incarnation.letGo()
     const known =
       error instanceof ConvokeError
         ? error
@@ -76,7 +79,12 @@ export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSigna
 type End =
   | { readonly type: 'run.completed'; readonly payload: JsonObject }
   | { readonly type: 'run.failed' | 'run.cancelled'; readonly payload: JsonObject }
-  | { readonly type: 'run.continued'; readonly payload: JsonObject; readonly next: ContinueAs }
+  | { readonly type: 'run.continued'; readonly payload: JsonObject; readonly next: Successor }
+
+interface Successor {
+  readonly workflow: AnyWorkflow
+  readonly input: unknown
+}
 
 /** One incarnation of a run in this process. Owns the engine and sequencer it makes; leaves nothing behind. */
 class Drive {
@@ -108,8 +116,7 @@ class Drive {
     if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) return this.#release('done')
     const started = history.started.payload
     const workflow = this.#rt.workflows.get(started['workflow'] as string)
-    if (workflow === undefined) {
-      await this.#release('lost')
+    if (workflow === undefined)
       throw new ConvokeError(
         'WORKFLOW_UNKNOWN',
         `run ${this.#runId} needs workflow ${String(started['workflow'])}, which this app does not define`,
@@ -118,7 +125,6 @@ class Drive {
           next: 'add the workflow to the app, or drive the run with the app that has it',
         },
       )
-    }
     const key = await tenantKey(ledger, this.#ref.tenant)
     const keyed = (text: string): string => hmac(key, text)
     this.#sequencer = new Sequencer({
@@ -182,27 +188,9 @@ class Drive {
           this.#history.entries.filter((e) => e.record.type === 'patch.marked').map((e) => e.record.path as string),
         ),
         replaying: () => engine.replaying,
+        answers: new Map(),
       },
-      start: async (child, parent) => {
-        const its = this.#rt.workflows.get(child.workflow)
-        if (its === undefined)
-          throw new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${child.workflow} in this app`, {
-            next: 'add it to the app',
-          })
-        await startRun(
-          {
-            tenant: this.#ref.tenant,
-            run: child.run,
-            workflow: its,
-            input: child.input,
-            actor: engine.o.actor,
-            parent,
-            tags: child.tags,
-            root: (this.#history.started.payload['root'] as string | undefined) ?? this.#runId,
-          },
-          this.#rt,
-        )
-      },
+      ...childStarts(this.#rt, { tenant: this.#ref.tenant, run: this.#runId, history: this.#history }, engine.o.actor),
     }
     try {
       let cancel!: (reason: Error) => void
@@ -215,24 +203,41 @@ class Drive {
       })
       const input = await workflow.parseInput(this.#history.input)
       const value = await Promise.race([workflow.code(makeRun(engine.root, deps) as never, input as never), cancelled])
-      const open = engine.unawaited()
-      if (open.length > 0)
-        throw new ConvokeError(
-          'STEP_UNAWAITED',
-          `the workflow returned without awaiting ${open.slice(0, 5).join(', ')}`,
-          { details: { paths: open.slice(0, 20) }, next: 'await every step, or give it up in a race' },
-        )
+      this.#allAwaited()
       const output = await workflow.parseOutput(value)
       if (output !== undefined) canonicalize(output)
       await engine.settled(engine.root)
       return { type: 'run.completed', payload: output === undefined ? {} : { value: output as Json } }
     } catch (error) {
-      if (error instanceof ContinueAs) {
-        const open = engine.unawaited()
-        if (open.length === 0) return { type: 'run.continued', payload: {}, next: error }
+      if (!(error instanceof ContinueAs)) return this.#rolledBack(error)
+      try {
+        const next = await this.#successor(error)
+        await engine.settled(engine.root)
+        return { type: 'run.continued', payload: {}, next }
+      } catch (refused) {
+        return this.#rolledBack(refused)
       }
-      return this.#rolledBack(error)
     }
+  }
+
+  /** What goes on in this run's place. @throws STEP_UNAWAITED, WORKFLOW_UNKNOWN, INPUT_INVALID, NOT_CANONICAL */
+  async #successor(next: ContinueAs): Promise<Successor> {
+    this.#allAwaited()
+    const name = next.workflow ?? (this.#history.started.payload['workflow'] as string)
+    const workflow = this.#rt.workflows.get(name)
+    if (workflow === undefined) throw unknownWorkflow(name)
+    const input = await (workflow.parseInput(next.input) as Promise<unknown>)
+    if (input !== undefined) canonicalize(input)
+    return { workflow, input }
+  }
+
+  #allAwaited(): void {
+    const open = this.#engine.unawaited()
+    if (open.length > 0)
+      throw new ConvokeError('STEP_UNAWAITED', `the workflow returned without awaiting ${open.slice(0, 5).join(', ')}`, {
+        details: { paths: open.slice(0, 20) },
+        next: 'await every step, or give it up in a race',
+      })
   }
 
   /** The run's root scope rolls back when the run fails or is cancelled. */
@@ -246,6 +251,11 @@ class Drive {
     } catch (compensation) {
       const failed = toErrorData(compensation)
       data = { ...failed, details: { ...(failed.details ?? {}), after: errorJson(data) } }
+    }
+    try {
+      canonicalize(data)
+    } catch {
+      data = { code: data.code, message: data.message }
     }
     const cancelled = engine.cancelled !== undefined && data.code !== 'COMPENSATION_FAILED'
     return { type: cancelled ? 'run.cancelled' : 'run.failed', payload: { error: errorJson(data) } }
@@ -268,6 +278,8 @@ class Drive {
       }
       if (!live) {
         live = true
+        if (/^run\.(parked|stopped)$/.test(this.#history.last.record.type))
+          this.#sequencer.enqueue(this.#draft('run.resumed', {}))
         this.#adopt(workflow)
         if (await this.#readInbox()) continue
       }
@@ -311,12 +323,17 @@ class Drive {
         : diverged
     const data = toErrorData(reason, 'RUN_FAILED')
     this.#engine.ended.abort(reason)
-    const last = this.#history.last
-    const same =
-      last.record.type === 'run.stopped' &&
-      last.payload['code'] === data.code &&
-      last.payload['message'] === data.message
-    if (!same) await this.#sequencer.finish(this.#draft('run.stopped', errorJson(data) as JsonObject))
+    // A code that cannot follow the records cannot take anything back either; a person may still end the run.
+    const cancel = await this.#cancelledFromOutside()
+    if (cancel !== undefined) {
+      const message = `run ${this.#runId} was cancelled${why(cancel)}; it was stopped, so nothing was taken back`
+      const error = { code: 'RUN_CANCELLED', message, details: { stopped: errorJson(data) } }
+      const causes = [{ ref: cancel.id, kind: 'input' as const }]
+      await this.#sequencer.finish({ ...this.#draft('run.cancelled', { error }), causes, critical: true })
+      return this.#release('done')
+    }
+    // Always a new record, also for the same reason again: it says that what woke the run has been dealt with.
+    await this.#sequencer.finish(this.#draft('run.stopped', errorJson(data) as JsonObject))
     this.#rt.onTrouble?.(this.#ref, reason)
     return this.#release('parked')
   }
@@ -327,7 +344,7 @@ class Drive {
     engine.ended.abort(new ConvokeError('INTERRUPTED', 'this worker was asked to stop'))
     const until = this.#rt.clock.monotonic() + settleMs
     while (this.#rt.clock.monotonic() < until) {
-      while (engine.liveNext(false) === 'delivered') await rest()
+      while (engine.liveNext(false) !== 'nothing') await rest()
       const acting = [...engine.claims.values()].some(
         (c) =>
           c.operation.effect === true &&
@@ -363,11 +380,8 @@ class Drive {
     return this.#release('done')
   }
 
-  async #continue(draft: Draft, next: ContinueAs): Promise<DriveResult> {
+  async #continue(draft: Draft, { workflow, input }: Successor): Promise<DriveResult> {
     const started = this.#history.started.payload
-    const name = next.workflow ?? (started['workflow'] as string)
-    const workflow = this.#rt.workflows.get(name)
-    if (workflow === undefined) throw new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${name} in this app`)
     const run = `${this.#runId.replace(/~\d+$/, '')}~${Number(/~(\d+)$/.exec(this.#runId)?.[1] ?? 1) + 1}`
     const parent = started['parent'] as string | undefined
     const fresh = startRecords(
@@ -375,7 +389,7 @@ class Drive {
         tenant: this.#ref.tenant,
         run,
         workflow,
-        input: next.input,
+        input,
         actor: this.#engine.o.actor,
         labels: draft.labels,
         continues: this.#runId,
@@ -427,15 +441,7 @@ class Drive {
   async #readInbox(): Promise<boolean> {
     const records = await this.#rt.ledger.read(this.#inbox, { from: this.#engine.inboxRead + 1 })
     for (const record of records) {
-      const { payload } = await entryOf(this.#rt.ledger, record)
-      // The sender's id is the ledger's own business; here a message is known by where it stands.
-      const message: InboxMessage = {
-        id: `${record.stream}@${record.seq}`,
-        type: record.type,
-        at: record.at,
-        actor: record.actor,
-        payload,
-      }
+      const message = await this.#messageOf(record)
       const entry = this.#sequencer.enqueue({
         type: 'inbox.received',
         causes: [{ ref: `${record.stream}@${record.seq}`, kind: 'input' }, ...record.causes],
@@ -443,9 +449,29 @@ class Drive {
         labels: record.labels,
         payload: { inbox: record.seq, message: message as unknown as Json },
       })
-      this.#engine.receive(`${entry.record.stream}@${entry.record.seq}`, record.seq, message, record.labels)
+      this.#engine.receive(entry.record, record.seq, message)
     }
     return records.length > 0
+  }
+
+  async #messageOf(record: LedgerRecord): Promise<InboxMessage> {
+    const { payload } = await entryOf(this.#rt.ledger, record)
+    // The sender's id is the ledger's own business; here a message is known by where it stands.
+    return { id: refOf(record), type: record.type, at: record.at, actor: record.actor, payload }
+  }
+
+  /** A cancellation that came in and that this run has not copied yet. */
+  async #cancelledFromOutside(): Promise<InboxMessage | undefined> {
+    const copied = this.#history.entries.reduce(
+      (most, { record, payload }) =>
+        record.type === 'inbox.received' && record.stream === this.#ref.stream
+          ? Math.max(most, payload['inbox'] as number)
+          : most,
+      0,
+    )
+    const records = await this.#rt.ledger.read(this.#inbox, { from: copied + 1 })
+    const cancel = records.find((record) => record.type === 'run.cancel')
+    return cancel === undefined ? undefined : this.#messageOf(cancel)
   }
 
   async #park(): Promise<'parked' | 'advanced' | 'busy'> {
@@ -454,6 +480,8 @@ class Drive {
     if (claims.length === 0 || engine.busy || claims.some((c) => c.waits.size === 0)) return 'busy'
     const { kind, next } = summarize(claims.flatMap((c) => [...c.waits]))
     if (next !== undefined && next - this.#rt.clock.now() < holdMs) return 'busy'
+    // From here on no timer may set an executor going: once the run is parked, it belongs to whoever wakes it.
+    engine.freeze()
     await this.#sequencer.durable()
     try {
       await this.#sequencer.guarded(
@@ -466,6 +494,7 @@ class Drive {
       )
     } catch (error) {
       if (!isConvokeError(error, 'INBOX_ADVANCED')) throw error
+      engine.thaw()
       await this.#readInbox()
       return 'advanced'
     }
@@ -481,6 +510,11 @@ class Drive {
   async #release(result: DriveResult): Promise<DriveResult> {
     await this.#rt.ledger.release(this.#ref, this.#epoch)
     return result
+  }
+
+  /** After an error: what this worker cannot go on with, another may. Nothing happens to a run that it lost or never had. */
+  async letGo(): Promise<void> {
+    if (this.#epoch > 0) await this.#rt.ledger.release(this.#ref, this.#epoch).catch(() => undefined)
   }
 }
 

@@ -1,8 +1,8 @@
 import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import type { Labels } from '../core/labels.ts'
-import { refOf, type Actor, type RecordRef } from '../core/record.ts'
+import { joinPath } from '../core/path.ts'
+import { refOf, type Actor, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Clock, Live } from '../ports/runtime.ts'
 import type { Claim } from './claim.ts'
@@ -62,10 +62,13 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #claims: Claims
   readonly #fresh: Claim[] = []
   readonly #completed: Claim[] = []
-  readonly #suspects: { readonly path: string; readonly promise: StepPromise<unknown> }[] = []
+  readonly #suspects: { readonly scope: Scope; readonly path: string; readonly promise: StepPromise<unknown> }[] = []
   readonly #closed = new Set<string>()
   readonly #opened = new Set<string>()
   readonly #settlers = new Settlers()
+  #undoing: Promise<void> = Promise.resolve()
+  #delivered = 0
+  #held: (() => void)[] | undefined
   #cursor = 0
   #bell: (() => void) | undefined
   #rung = false
@@ -123,8 +126,10 @@ export class Engine implements EngineHandle, TaskHost {
       if (!claim.scope.dead || claim.state === 'delivered') continue
       claim.reject(givenUp(claim.scope))
       claim.promise.observed = true
-      if (claim.operation.effect !== true) this.#remove(claim)
-      else if (claim.state === 'claimed' && !this.replaying && claim.history.length === 0)
+      if (claim.operation.effect !== true) {
+        this.#remove(claim)
+        for (const message of claim.taken.splice(0)) this.mailbox.put(message)
+      } else if (claim.state === 'claimed' && !this.replaying && claim.history.length === 0)
         this.complete(claim, { error: givenUp(claim.scope).toJSON() })
     }
     this.ring()
@@ -135,11 +140,20 @@ export class Engine implements EngineHandle, TaskHost {
     return this.#settlers.wait(scope, this.claims.values())
   }
 
-  async rollback(scope: Scope): Promise<void> {
+  rollback(scope: Scope): Promise<void> {
+    // One at a time: a run that ends while an attempt takes back waits for it.
+    const done = this.#undoing.then(() => this.#takeBack(scope))
+    this.#undoing = done.catch(() => undefined)
+    return done
+  }
+
+  async #takeBack(scope: Scope): Promise<void> {
     const failed: string[] = []
-    for (const { path, operation } of scope.compensations.splice(0).reverse()) {
+    const lastFirst = scope.compensations.splice(0).sort((a, b) => b.order - a.order)
+    for (const { path, operation, ref } of lastFirst) {
+      const causes = [...(operation.causes ?? []), { ref, kind: 'control' as const }]
       try {
-        await this.claim(this.undoScope, { ...operation, path: `${path}~undo` })
+        await this.claim(this.undoScope, { ...operation, path: `${path}~undo`, causes })
       } catch (error) {
         failed.push(`${path}: ${toErrorData(error).message}`)
       }
@@ -162,6 +176,13 @@ export class Engine implements EngineHandle, TaskHost {
 
   live(scope: Scope, type: string, data: Json): void {
     if (!this.replaying) this.o.live?.publish({ tenant: this.tenant, run: this.run, path: scope.path, type, data })
+  }
+
+  watched<T>(scope: Scope, name: string, promise: Promise<T>): StepPromise<T> {
+    const watched = new StepPromise<T>((resolve, reject) => void promise.then(resolve, reject))
+    StepPromise.quiet(watched)
+    this.#suspects.push({ scope, path: joinPath(scope.path, name, 1), promise: watched })
+    return watched
   }
 
   settledStep(value: unknown): StepPromise<unknown> {
@@ -231,7 +252,7 @@ export class Engine implements EngineHandle, TaskHost {
   /** Paths that were asked for and never awaited. */
   unawaited(): string[] {
     const pending = [...this.claims.values()].filter((c) => !c.scope.dead).map((c) => c.path)
-    return [...pending, ...this.#suspects.filter((s) => !s.promise.observed).map((s) => s.path)]
+    return [...pending, ...this.#suspects.filter((s) => !s.promise.observed && !s.scope.dead).map((s) => s.path)]
   }
 
   complete(claim: Claim, completion: Completion): void {
@@ -246,13 +267,31 @@ export class Engine implements EngineHandle, TaskHost {
     this.ring()
   }
 
-  receive(ref: RecordRef, inboxSeq: number, message: InboxMessage, labels: Labels): void {
-    this.inboxRead = Math.max(this.inboxRead, inboxSeq)
+  /** Holds timers back, so that nothing begins while the run parks. */
+  freeze(): void {
+    this.#held ??= []
+  }
+
+  thaw(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const act of held) act()
+  }
+
+  pass(act: () => void): void {
+    if (this.#held === undefined) act()
+    else this.#held.push(act)
+  }
+
+  /** Takes a message that was copied into this run, or into the ancestor it shares records with. */
+  receive(record: LedgerRecord, inboxSeq: number, message: InboxMessage): void {
+    if (record.stream === this.o.ref.stream) this.inboxRead = Math.max(this.inboxRead, inboxSeq)
     if (message.type === 'run.cancel') {
       if (this.cancelled !== undefined) return
       this.cancelled = message
+      this.time = record.at
       this.#onCancel?.()
-    } else this.mailbox.put({ ref, inboxSeq, message, labels })
+    } else this.mailbox.put({ ref: refOf(record), inboxSeq, message, labels: record.labels })
     this.ring()
   }
 
@@ -318,11 +357,9 @@ export class Engine implements EngineHandle, TaskHost {
   #process(entry: Entry): 'delivered' | 'consumed' | 'unclaimed' {
     const { record } = entry
     if (record.path === undefined) {
-      this.time = record.at
       if (record.type !== 'inbox.received') return 'consumed'
       const before = this.cancelled
-      const seq = record.stream === `run/${this.run}` ? (entry.payload['inbox'] as number) : 0
-      this.receive(refOf(record), seq, entry.payload['message'] as unknown as InboxMessage, record.labels)
+      this.receive(record, entry.payload['inbox'] as number, entry.payload['message'] as unknown as InboxMessage)
       return before === this.cancelled ? 'consumed' : 'delivered'
     }
     if (this.#folded(record.path)) return 'consumed'
@@ -334,7 +371,7 @@ export class Engine implements EngineHandle, TaskHost {
       return 'consumed'
     }
     const taken = entry.payload['inbox']
-    if (typeof taken === 'number') this.mailbox.takeRecorded(taken)
+    if (typeof taken === 'number') this.mailbox.takeRecorded(record, taken)
     this.#deliver(claim, entry)
     return 'delivered'
   }
@@ -358,7 +395,7 @@ export class Engine implements EngineHandle, TaskHost {
       entry = sequencer.enqueue(endingOf(claim, completion, toErrorData(refused), actor), completion.blobs)
     }
     const taken = completion.extra?.['inbox']
-    if (typeof taken === 'number') this.mailbox.takeRecorded(taken)
+    if (typeof taken === 'number') this.mailbox.takeRecorded(entry.record, taken)
     this.#deliver(claim, entry)
   }
 
@@ -386,10 +423,13 @@ export class Engine implements EngineHandle, TaskHost {
       this.#claims.register(stored, origin)
       if (value !== stored) this.#claims.register(value, origin)
       const undo = op.undo?.(value)
-      if (undo !== undefined) claim.scope.transaction.compensations.push({ path: claim.path, operation: undo })
+      const order = ++this.#delivered
+      if (undo !== undefined)
+        claim.scope.responsible.compensations.push({ path: claim.path, operation: undo, ref: origin.ref, order })
       claim.resolve(value)
     }
-    if (!claim.promise.observed) this.#suspects.push({ path: claim.path, promise: claim.promise })
+    if (!claim.promise.observed)
+      this.#suspects.push({ scope: claim.scope, path: claim.path, promise: claim.promise })
   }
 
   #remove(claim: Claim): void {

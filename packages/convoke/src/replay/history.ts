@@ -127,8 +127,11 @@ async function sharedWith(ledger: Ledger, tenant: string, fork: ForkSpec): Promi
     parentFork === undefined ? { within: [], entries: [], all: [] } : await sharedWith(ledger, tenant, parentFork)
   const within = [...before.within, ...parent.filter((e) => e.record.seq <= fork.at)]
   const finished = new Set(within.filter(isTerminal).map((e) => e.record.path))
+  // The first record of all says when the code began: `now()` must answer a fork as it answered the original.
   const entries = within.filter((e) =>
-    e.record.path === undefined ? e.record.type === 'inbox.received' : finished.has(e.record.path),
+    e.record.path === undefined
+      ? e.record.type === 'inbox.received' || e.record.type === 'run.started'
+      : finished.has(e.record.path),
   )
   return { within, entries, all: [...before.all, ...parent] }
 }

@@ -1,4 +1,5 @@
 import type { ParkKind } from '../core/projections.ts'
+import type { LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import type { Waiting } from './claim.ts'
 import type { Message } from './types.ts'
@@ -21,20 +22,32 @@ interface Waiter {
  */
 export class Mailbox {
   readonly #messages = new Map<string, Message[]>()
+  /** When each message came, so that one that is given back stands where it stood. */
+  readonly #arrival = new Map<Message, number>()
   readonly #waiters: Waiter[] = []
 
   put(message: Message): void {
+    const arrived = this.#arrival.get(message) ?? this.#arrival.size
+    this.#arrival.set(message, arrived)
     const topic = topicOf(message.message)
-    const list = this.#messages.get(topic)
-    if (list === undefined) this.#messages.set(topic, [message])
-    else list.push(message)
+    const list = this.#messages.get(topic) ?? []
+    const later = list.findIndex((m) => (this.#arrival.get(m) ?? 0) > arrived)
+    list.splice(later < 0 ? list.length : later, 0, message)
+    this.#messages.set(topic, list)
     this.#match(topic)
   }
 
-  /** Takes the message that a recorded step is known to have consumed. */
-  takeRecorded(inboxSeq: number): void {
+  /**
+   * Takes the message that a recorded step is known to have consumed: the one its record names as a cause, or else the
+   * one with that number in the inbox of the record's own run (a fork has two inboxes: its ancestor's and its own).
+   */
+  takeRecorded(record: LedgerRecord, inboxSeq: number): void {
+    const causes = new Set(record.causes.map((c) => c.ref))
+    const own = `${record.stream}@`
+    const taken = (m: Message): boolean =>
+      causes.has(m.ref) || (m.inboxSeq === inboxSeq && m.ref.startsWith(own))
     for (const [topic, list] of this.#messages) {
-      const at = list.findIndex((m) => m.inboxSeq === inboxSeq)
+      const at = list.findIndex(taken)
       if (at >= 0) {
         list.splice(at, 1)
         if (list.length === 0) this.#messages.delete(topic)

@@ -7,6 +7,9 @@ import type { Scope } from './scope.ts'
 import type { Completion, Operation, Task } from './types.ts'
 import type { BoardKey, Signal } from './workflow.ts'
 
+/** The longest that `setTimeout` takes (2^31 - 1 ms, about 25 days); beyond it fires at once. */
+const maxTimer = 2_147_483_647
+
 /** A plain step: reads and computation. */
 export function stepOperation(
   name: string,
@@ -89,20 +92,25 @@ export async function withTimeout<T>(
       return
     }
     both.addEventListener('abort', abort, { once: true })
-    const timer = setTimeout(
-      () =>
-        own.abort(
-          new ConvokeError('STEP_TIMEOUT', `step ${task.path} took longer than ${timeout} ms`, {
-            details: { path: task.path, timeout },
-          }),
-        ),
-      timeout,
-    )
+    let timer: NodeJS.Timeout | undefined
+    const arm = (left: number): void => {
+      const part = Math.min(left, maxTimer)
+      timer = setTimeout(() => {
+        if (left > part) arm(left - part)
+        else
+          own.abort(
+            new ConvokeError('STEP_TIMEOUT', `step ${task.path} took longer than ${timeout} ms`, {
+              details: { path: task.path, timeout },
+            }),
+          )
+      }, part)
+    }
+    arm(timeout)
     const end = (): void => {
       clearTimeout(timer)
       both.removeEventListener('abort', abort)
     }
-    body(both).then(
+    new Promise<T>((started) => started(body(both))).then(
       (value) => (end(), resolve(value)),
       (error: unknown) => (end(), reject(error as Error)),
     )
@@ -192,6 +200,8 @@ export interface ChildDeps {
   readonly ledger: Ledger
   readonly clock: Clock
   readonly start: (child: ChildStart, parent: { readonly run: string; readonly path: string }) => Promise<void>
+  /** The run id of a child that the workflow named itself: another one in a fork than in the original. */
+  readonly childId: (id: string) => string
 }
 
 export function childOperation(

@@ -24,7 +24,12 @@ export interface RunDeps extends ChildDeps {
   readonly keyed: (text: string) => string
   readonly extensions: readonly Extension[]
   /** Marks that this history holds, and whether a marker may still be set: see `patched`. */
-  readonly patches: { readonly known: ReadonlySet<string>; readonly replaying: () => boolean }
+  readonly patches: {
+    readonly known: ReadonlySet<string>
+    readonly replaying: () => boolean
+    /** What was answered before: a place that is passed again gets the same answer. */
+    readonly answers: Map<string, StepPromise<unknown>>
+  }
 }
 
 /** Makes the run object that code of a scope sees. Composed of plain functions: nothing here holds state of its own. */
@@ -32,10 +37,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
   const { engine } = scope
   const derive = (inner: Scope): DurableRun => makeRun(inner, deps)
   type Named = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>
-  const quiet = <P extends Promise<unknown>>(promise: P): P => {
-    promise.catch(() => undefined)
-    return promise
-  }
+  const watched = <T>(name: string, promise: Promise<T>): StepPromise<T> => engine.watched(scope, name, promise)
 
   const run = {
     id: engine.run,
@@ -54,15 +56,16 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
         })
       return engine.claim(scope, stepOperation(name, typeof first === 'function' ? {} : first, body, deps.keyed))
     },
-    all: (name: string, branches: Named) => quiet(all(scope, derive, name, branches)),
-    race: (name: string, branches: Named) => quiet(race(scope, derive, name, branches)),
+    all: (name: string, branches: Named) => watched(name, all(scope, derive, name, branches)),
+    race: (name: string, branches: Named) => watched(name, race(scope, derive, name, branches)),
     map: (
       name: string,
       items: readonly unknown[],
       options: { key: (item: unknown) => string; concurrency?: number },
       each: (run: DurableRun, item: unknown) => Promise<unknown>,
     ) =>
-      quiet(
+      watched(
+        name,
         mapSettled(scope, derive, name, items, options, each, true).then((results) =>
           results.map((r) => (r as PromiseFulfilledResult<unknown>).value),
         ),
@@ -72,9 +75,9 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
       items: readonly unknown[],
       options: { key: (item: unknown) => string; concurrency?: number },
       each: (run: DurableRun, item: unknown) => Promise<unknown>,
-    ) => quiet(mapSettled(scope, derive, name, items, options, each, false)),
+    ) => watched(name, mapSettled(scope, derive, name, items, options, each, false)),
     attempt: (name: string, alternatives: Named, options = {}) =>
-      quiet(attempt(scope, derive, name, alternatives, options)),
+      watched(name, attempt(scope, derive, name, alternatives, options)),
 
     checkpoint: (name: string) => engine.claim(scope, checkpointOperation(name)),
     board: {
@@ -111,7 +114,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
         childOperation(
           options.name ?? workflow.name,
           (path) => ({
-            run: options.id ?? `${engine.run}.${sha256(path).slice(0, 10)}`,
+            run: options.id === undefined ? `${engine.run}.${sha256(path).slice(0, 10)}` : deps.childId(options.id),
             workflow: workflow.name,
             input,
             tags: options.tags ?? [],
@@ -121,19 +124,25 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
         ),
       ),
     continueAs: (input: unknown, workflow?: AnyWorkflow): Promise<never> =>
-      quiet(Promise.reject(new ContinueAs(workflow?.name, input))),
+      watched('continueAs', Promise.reject(new ContinueAs(workflow?.name, input))),
     patched: (id: string): StepPromise<unknown> => {
       const path = scope.path === '' ? `~patch:${id}` : `${scope.path}/~patch:${id}`
-      const known = deps.patches.known.has(path)
+      const { known, answers, replaying } = deps.patches
+      const before = answers.get(path)
+      if (before !== undefined) return before
       // A run that is still being replayed and has no marker here passed this place before the edit.
-      if (!known && deps.patches.replaying()) return engine.settledStep(false)
-      return engine.claim(scope, {
-        kind: 'patch',
-        name: id,
-        path,
-        record: 'patch.marked',
-        immediate: () => ({ value: true }),
-      })
+      const answer =
+        !known.has(path) && replaying()
+          ? engine.settledStep(false)
+          : engine.claim(scope, {
+              kind: 'patch',
+              name: id,
+              path,
+              record: 'patch.marked',
+              immediate: () => ({ value: true }),
+            })
+      answers.set(path, answer)
+      return answer
     },
     log: (message: string, data?: Json) =>
       engine.live(scope, 'log', data === undefined ? { message } : { message, data }),

@@ -21,6 +21,8 @@ export interface EngineHandle {
   /** Fails the run at once: an error no code may catch. */
   stop(error: Error): void
   live(scope: Scope, type: string, data: Json): void
+  /** A promise made of steps, which somebody must look at before the workflow returns. */
+  watched<T>(scope: Scope, name: string, promise: Promise<T>): StepPromise<T>
   /** A step that is done without a record. */
   settledStep(value: unknown): StepPromise<unknown>
   /** Whether recorded steps still wait to be delivered. */
@@ -34,6 +36,16 @@ export interface BoardCell {
   readonly value: Json | undefined
   readonly version: number
   readonly ref: RecordRef
+}
+
+/** How to take back one step that has taken effect. */
+export interface Compensation {
+  readonly path: string
+  readonly operation: Operation
+  /** The record of what it takes back. */
+  readonly ref: RecordRef
+  /** Rises with each delivered step: the last goes first. */
+  readonly order: number
 }
 
 /**
@@ -50,7 +62,9 @@ export class Scope {
   readonly names: Map<string, { count: number; pending: number }> = new Map()
   readonly frontier: Map<RecordRef, Labels> = new Map()
   readonly children: Set<Scope> = new Set()
-  compensations: { readonly path: string; readonly operation: Operation }[] = []
+  compensations: Compensation[] = []
+  /** Given up from outside: what it did is now the enclosing transaction's to take back. */
+  handedUp = false
   board: Map<string, BoardCell> | undefined
   reads: Read[] | undefined
   dead = false
@@ -127,11 +141,27 @@ export class Scope {
     this.compensations = []
   }
 
+  /** The transaction that takes back what this scope did. */
+  get responsible(): Scope {
+    let scope = this.transaction
+    while (scope.handedUp) scope = (scope.parent as Scope).transaction
+    return scope
+  }
+
   kill(reason: unknown): void {
-    if (this.dead) return
+    const first = !this.dead
     this.dead = true
-    this.controller.abort(reason)
-    for (const child of this.children) child.kill(reason)
+    if (first) this.controller.abort(reason)
+    for (const child of this.children) {
+      child.kill(reason)
+      child.#handUp()
+    }
+  }
+
+  #handUp(): void {
+    if (this.board === undefined) return
+    this.handedUp = true
+    this.responsible.compensations.push(...this.compensations.splice(0))
   }
 
   /** Counts draws of this scope, so that parallel branches draw independently of each other's timing. */

@@ -67,10 +67,14 @@ export class Sequencer {
     }
   }
 
-  /** Sends what is enqueued and resolves when all of it is on disk. */
+  /**
+   * Sends what is enqueued and resolves when all of it is on disk and this worker may still act: also one that had
+   * nothing to write must not begin a step that another has taken over (R7).
+   */
   durable(): Promise<void> {
-    this.#send({})
-    return this.#tail
+    if (this.#records.length > 0) this.#send({})
+    else if (this.#lost === undefined && this.#o.lease.remaining() <= 0) this.#lost = expired(this.#o.lease)
+    return this.#lost === undefined ? this.#tail : Promise.reject(this.#lost)
   }
 
   /** Appends the last records of this incarnation together with posts and other streams' records. */
@@ -137,9 +141,7 @@ export class Sequencer {
       this.#lost !== undefined
         ? Promise.reject(this.#lost)
         : lease.remaining() <= 0
-          ? Promise.reject(
-              new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before it could write`),
-            )
+          ? Promise.reject(expired(lease))
           : ledger.append([{ ref, epoch: claim.epoch, records }, ...(options.others ?? [])], {
               ...(blobs.length === 0 ? {} : { blobs }),
               ...(options.guards === undefined ? {} : { guards: options.guards }),
@@ -154,4 +156,11 @@ export class Sequencer {
     )
     this.#tail.catch(() => undefined)
   }
+}
+
+function expired(lease: Lease): ConvokeError {
+  return new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before it could act`, {
+    details: { worker: lease.worker },
+    next: 'nothing: another worker goes on with its runs',
+  })
 }

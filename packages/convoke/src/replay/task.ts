@@ -17,6 +17,8 @@ export interface TaskHost {
   readonly ended: AbortController
   readonly o: { readonly clock: Clock; readonly actor: Actor }
   ring(): void
+  /** Runs `act` now, or, while the run is about to park, once it turns out that it does not. */
+  pass(act: () => void): void
 }
 
 /** What an executor works with. Waits are noted at the claim, so that the engine knows when the run can park. */
@@ -76,7 +78,7 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
       })
       if (!over && waiting.until !== undefined)
         void alarmAt(waiting.until, alarm.signal).then(
-          () => (end(), resolve(late)),
+          () => host.pass(() => (end(), resolve(late))),
           () => undefined,
         )
       host.ring()
@@ -104,7 +106,15 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
     append,
     durable: () => host.sequencer.durable(),
     message: (topic, w) =>
-      wait<Message | undefined>({ kind: w.kind, until: w.until }, (done) => host.mailbox.wait(topic, done), undefined),
+      wait<Message | undefined>(
+        { kind: w.kind, until: w.until },
+        (done) =>
+          host.mailbox.wait(topic, (message) => {
+            if (message !== undefined) claim.taken.push(message)
+            done(message)
+          }),
+        undefined,
+      ),
     until: (time) => wait<void>({ kind: 'timer', until: time }, () => () => undefined, undefined),
     now: () => clock.now(),
   }
