@@ -90,7 +90,7 @@ describe('who fills a role', () => {
       const codes: string[] = []
       for (const name of ['shape', 'bare', 'throws', 'forgets'])
         await r
-          .ask(name === 'forgets' ? validation : strict, { text: '' }, { agent: name })
+          .ask((name === 'forgets' ? validation : strict) as typeof strict, { text: '' }, { agent: name })
           .catch((e: { code: string }) => codes.push(e.code))
       return codes
     })
