@@ -1,1 +1,90 @@
-export {}
+import { CommanderError, type Command } from 'commander'
+import { ConvokeError, isConvokeError } from 'convoke'
+import type { Common } from './context.ts'
+import { exit, exitCodeOf } from './exit.ts'
+import { createOutput, type Format, type Output } from './output.ts'
+import { buildProgram } from './program.ts'
+
+/**
+ * The command line. `argv` is what follows the program's name; resolves to the exit code: 0 ok, 1 failed, 2 usage,
+ * 3 waiting for a person, 4 not allowed, 5 unreachable, 6 over budget, 130 interrupted.
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { env } = process
+  const outputIn = (format: Format): Output =>
+    createOutput(format, { out: process.stdout, err: process.stderr, in: process.stdin }, env)
+  let out = outputIn(formatIn(argv))
+  let code: number = exit.ok
+  const program = buildProgram(
+    (common: Common) => {
+      out = outputIn(common.output ?? 'text')
+      return { common, cwd: process.cwd(), env, out }
+    },
+    (done) => {
+      code = done
+    },
+  )
+  quiet(program)
+  // Whoever reads may have seen enough: `convoke runs | head`.
+  const onPipe = (error: NodeJS.ErrnoException): void => {
+    if (error.code === 'EPIPE') process.exit(code)
+  }
+  process.stdout.on('error', onPipe)
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return usage(error, argv, program, out)
+    const known = isConvokeError(error) ? error : unexpected(error)
+    out.error(known)
+    return exitCodeOf(known)
+  } finally {
+    process.stdout.off('error', onPipe)
+  }
+}
+
+/** The format is wanted for errors of the command line itself, too. */
+function formatIn(argv: readonly string[]): Format {
+  for (const [i, arg] of argv.entries()) {
+    const said = arg === '-o' || arg === '--output' ? argv[i + 1] : /^(?:-o|--output=)(json|jsonl)$/.exec(arg)?.[1]
+    if (said === 'json' || said === 'jsonl') return said
+  }
+  return 'text'
+}
+
+function quiet(command: Command): void {
+  command.exitOverride()
+  command.configureOutput({ writeErr: () => undefined })
+  for (const inner of command.commands) quiet(inner)
+}
+
+function usage(error: CommanderError, argv: readonly string[], program: Command, out: Output): number {
+  if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return exit.ok
+  if (error.code === 'commander.help') {
+    process.stderr.write(commandOf(argv, program).helpInformation())
+    return exit.usage
+  }
+  const message = error.message.replace(/^error: /, '').trim()
+  const command = commandOf(argv, program)
+  const path: string[] = []
+  for (let at: Command | null = command; at !== null; at = at.parent) path.unshift(at.name())
+  out.error(new ConvokeError('USAGE', message, { next: `${path.join(' ')} --help` }))
+  return exit.usage
+}
+
+/** The command that was meant, as far as the words lead. */
+function commandOf(argv: readonly string[], program: Command): Command {
+  let command = program
+  for (const word of argv) {
+    const inner = command.commands.find((c) => c.name() === word)
+    if (inner === undefined) break
+    command = inner
+  }
+  return command
+}
+
+/** An error without a code is one of ours; its stack is what a report of it needs. */
+function unexpected(error: unknown): ConvokeError {
+  const said = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new ConvokeError('UNEXPECTED', said, { next: 'this should not happen; please report it with the above' })
+}

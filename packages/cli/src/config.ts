@@ -1,0 +1,80 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { ConvokeError, type ConvokeOptions } from 'convoke'
+
+const names = ['convoke.config.ts', 'convoke.config.js', 'convoke.config.mjs']
+
+export interface Config {
+  readonly file: string
+  readonly options: ConvokeOptions
+}
+
+/** The file that was named, or the nearest one from `cwd` upward. */
+export function findConfig(cwd: string, named: string | undefined): string | undefined {
+  if (named !== undefined) {
+    const file = resolve(cwd, named)
+    if (existsSync(file)) return file
+    throw new ConvokeError('CONFIG_MISSING', `${file} does not exist`, {
+      details: { file },
+      next: 'name the file with --app, or leave --app out',
+    })
+  }
+  for (let dir = cwd; ; dir = dirname(dir)) {
+    const found = names.map((name) => join(dir, name)).find((file) => existsSync(file))
+    if (found !== undefined) return found
+    if (dirname(dir) === dir) return undefined
+  }
+}
+
+/** @throws CONFIG_MISSING, CONFIG_INVALID */
+export async function loadConfig(cwd: string, named: string | undefined): Promise<Config> {
+  const file = findConfig(cwd, named)
+  if (file === undefined)
+    throw new ConvokeError('CONFIG_MISSING', `no convoke.config.ts in ${cwd} or above it`, {
+      details: { cwd },
+      next: 'write one that exports `config = defineConfig({ workflows: { … } })`, or name it with --app FILE',
+    })
+  let module: { readonly config?: unknown; readonly default?: unknown }
+  try {
+    module = (await import(pathToFileURL(file).href)) as typeof module
+  } catch (error) {
+    throw new ConvokeError('CONFIG_INVALID', `${file} cannot be loaded: ${messageOf(error)}`, {
+      details: { file },
+      next: `look at what it throws: node ${file}`,
+      cause: error,
+    })
+  }
+  const options = module.config ?? module.default
+  const wrong =
+    typeof options !== 'object' || options === null
+      ? 'it exports no `config`'
+      : typeof (options as ConvokeOptions).workflows !== 'object'
+        ? 'its config names no workflows'
+        : undefined
+  if (wrong !== undefined)
+    throw new ConvokeError('CONFIG_INVALID', `${file} is not a configuration: ${wrong}`, {
+      details: { file },
+      next: "export const config = defineConfig({ workflows: { … } }), with defineConfig from 'convoke'",
+    })
+  return { file, options: options as ConvokeOptions }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/**
+ * For commands that can do without: what the configuration says of store, tenant and redaction, where it says any of
+ * it. A file that does not mention them is not run, and one that cannot be loaded says nothing.
+ */
+export async function hintsFrom(cwd: string, named: string | undefined): Promise<Config | undefined> {
+  const file = findConfig(cwd, named)
+  if (file === undefined || !/\b(store|tenant|redact)\b/.test(readFileSync(file, 'utf8'))) return undefined
+  try {
+    return await loadConfig(cwd, file)
+  } catch (error) {
+    if (named !== undefined) throw error
+    return undefined
+  }
+}

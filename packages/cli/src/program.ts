@@ -1,0 +1,146 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { version } from './version.ts'
+import * as approvals from './commands/approvals.ts'
+import { auditExport, auditVerify, type ExportOptions, type VerifyOptions } from './commands/audit.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { forkCommand, type ForkFlags } from './commands/fork.ts'
+import {
+  runsCommand,
+  showCommand,
+  watchCommand,
+  whyCommand,
+  type RunsOptions,
+  type ShowOptions,
+  type WhyOptions,
+} from './commands/read.ts'
+import { resumeCommand, runCommand, workerCommand, type ResumeOptions, type RunOptions } from './commands/run.ts'
+import type { Common, Context } from './context.ts'
+
+/** Makes the context of one command from its options. */
+export type MakeContext = (common: Common) => Context
+
+/** The commands and their options. `done` is told the exit code of the one that ran. */
+export function buildProgram(makeContext: MakeContext, done: (code: number) => void): Command {
+  const program = new Command('convoke')
+    .description('Runs teams of AI agents that survive crashes and can explain every decision.')
+    .version(version, '-V, --version')
+    .helpCommand(false)
+    .showHelpAfterError(false)
+
+  /** Every command takes the same options for where and how. */
+  const common = (command: Command): Command =>
+    command
+      .addOption(new Option('--store <dir>', 'folder of the store; .convoke here unless said (CONVOKE_STORE)'))
+      .addOption(new Option('--tenant <name>', "whose runs; 'local' unless said (CONVOKE_TENANT)"))
+      .addOption(new Option('--app <file>', 'configuration; the nearest convoke.config.ts upward unless said'))
+      .addOption(new Option('-o, --output <format>', 'how data is written').choices(['text', 'json', 'jsonl']))
+
+  const act =
+    <A extends readonly unknown[]>(work: (context: Context, ...args: A) => Promise<number>) =>
+    async (...given: unknown[]): Promise<void> => {
+      // Commander passes arguments, then options, then the command itself.
+      const args = given.slice(0, -1)
+      done(await work(makeContext(args.at(-1) as Common), ...(args as unknown as A)))
+    }
+
+  common(program.command('run <workflow>').description('start a run and drive it until it is done or waits'))
+    .option('--input <json>', 'its input: JSON, @FILE, or - for stdin')
+    .option('--id <id>', 'its id; the same id with the same input finds the run that is there')
+    .option('--tag <tag>', 'a tag; may be repeated', collect)
+    .option('--wait', 'stay through approvals and timers, until it has ended')
+    .action(act((c, workflow: string, o: RunOptions) => runCommand(c, workflow, o)))
+
+  common(program.command('resume [run...]').description('drive what is unfinished until done or parked'))
+    .option('--wait', 'stay through approvals and timers, until all have ended')
+    .action(act((c, runs: readonly string[], o: ResumeOptions) => resumeCommand(c, runs, o)))
+
+  common(program.command('worker').description('drive whatever becomes ready, until SIGTERM or Ctrl-C')).action(
+    act((c) => workerCommand(c)),
+  )
+
+  common(program.command('runs').description('list runs, newest first'))
+    .option('--status <status>', 'only these: queued, running, parked, stopped, done, failed, cancelled', collect)
+    .option('--workflow <name>', 'only of this workflow')
+    .option('--tag <tag>', 'only with this tag')
+    .option('--limit <n>', 'how many', positive, 20)
+    .action(act((c, o: RunsOptions) => runsCommand(c, o)))
+
+  common(program.command('show <run>').description('a run as it stands: steps, times, tokens, what it waits for'))
+    .option('--all', 'also what asks do inside: models, tools, other asks')
+    .action(act((c, run: string, o: ShowOptions) => showCommand(c, run, o)))
+
+  common(program.command('watch <run>').description('follow a run as it goes on')).action(
+    act((c, run: string) => watchCommand(c, run)),
+  )
+
+  common(program.command('why <run> [target]').description('why a run, or a step or record of it, came out as it did'))
+    .option('--control', 'also follow what a step merely came after')
+    .action(act((c, run: string, target: string | undefined, o: WhyOptions) => whyCommand(c, run, target, o)))
+
+  common(program.command('fork <run>').description('make a run that shares another up to a point'))
+    .requiredOption('--at <point>', 'a step path, a checkpoint, or the seq of a record')
+    .option('--set <STEP:/pointer=JSON>', 'put another value in what a step gave; may be repeated', collect)
+    .option('--use <role=version>', 'which agent version fills a role from here on; may be repeated', collect)
+    .addOption(
+      new Option('--reuse <what>', 'keep what is before the point, or also what nothing changed for')
+        .choices(['before', 'unchanged'])
+        .default('before'),
+    )
+    .addOption(
+      new Option('--effects <how>', 'what the original already did: held for a person, simulated, or done again')
+        .choices(['hold', 'dry', 'live'])
+        .default('hold'),
+    )
+    .option('--id <id>', 'id of the fork')
+    .option('--by <name>', 'who asks; your user name unless said')
+    .action(act((c, run: string, o: ForkFlags) => forkCommand(c, run, o)))
+
+  const people = program.command('approvals').description('what waits for a person').helpCommand(false)
+  const decider = (command: Command): Command =>
+    common(command).option('--by <name>', 'who decides; your user name unless said').option('--reason <text>', 'why')
+  common(people.command('ls').description('list what waits'))
+    .option('--run <run>', 'only of this run')
+    .option('--all', 'also what was decided')
+    .action(act((c, o: approvals.LsOptions) => approvals.approvalsLs(c, o)))
+  common(people.command('show <id>').description('exactly what would be done')).action(
+    act((c, id: string) => approvals.approvalsShow(c, id)),
+  )
+  decider(people.command('approve <id>').description('let it be done, or answer the question'))
+    .option('--value <json>', 'the answer to a question, or what a call gave whose outcome was unknown')
+    .option('--repeat', 'for an unknown outcome: it did not happen, do it again')
+    .action(act((c, id: string, o: approvals.ApproveOptions) => approvals.approvalsApprove(c, id, o)))
+  decider(people.command('reject <id>').description('it is not done')).action(
+    act((c, id: string, o: approvals.Decider) => approvals.approvalsReject(c, id, o)),
+  )
+  decider(people.command('correct <id>').description('do something else instead; shows the difference first'))
+    .requiredOption('--set </pointer=JSON>', "change the action's input; may be repeated", collect)
+    .option('--business-key <key>', 'another business key')
+    .option('--yes', 'do not ask back')
+    .action(act((c, id: string, o: approvals.CorrectOptions) => approvals.approvalsCorrect(c, id, o)))
+  decider(people.command('escalate <id>').description('ask somebody else'))
+    .option('--to <group>', 'whom; the next of the chain unless said')
+    .action(act((c, id: string, o: approvals.EscalateOptions) => approvals.approvalsEscalate(c, id, o)))
+
+  const audit = program.command('audit').description('show that nothing was changed').helpCommand(false)
+  common(audit.command('verify').description('prove every record, and hold all against a signed checkpoint'))
+    .option('--against <file>', 'a checkpoint that audit export wrote')
+    .option('--public-key <key>', 'the key it must be signed with: itself, or a file')
+    .action(act((c, o: VerifyOptions) => auditVerify(c, o)))
+  common(audit.command('export').description('sign where all streams stand'))
+    .option('--key <file>', 'Ed25519 key in PEM; audit.key in the store unless said, made at first use')
+    .option('--out <file>', 'write it there; stdout unless said')
+    .action(act((c, o: ExportOptions) => auditExport(c, o)))
+
+  common(program.command('doctor').description('look at everything a run needs')).action(act((c) => doctorCommand(c)))
+  return program
+}
+
+function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value]
+}
+
+function positive(text: string): number {
+  const n = Number(text)
+  if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError('expected a whole number from 1 up')
+  return n
+}
