@@ -15,6 +15,7 @@ const peer = {
     const step = (name: string, run: string, i: number): Promise<unknown> =>
       DBOS.runStep(async () => body(run, i), { name })
     let onTurn: (turn: number) => void = () => undefined
+    let messages = 0
 
     const chain = DBOS.registerWorkflow(
       async (run: string, size: number) => {
@@ -29,6 +30,7 @@ const peer = {
           onTurn(turn)
           history.push(await step(`q${turn}`, run, 2 * turn), await step(`a${turn}`, run, 2 * turn + 1))
         }
+        messages = history.length
       },
       { name: 'talk' },
     )
@@ -71,6 +73,7 @@ const peer = {
       async converse(run, turns, before) {
         onTurn = before
         await finish(talk, run, turns)
+        return messages
       },
       fanout: (run, branches) => finish(fan, run, branches),
       park: (runs) =>

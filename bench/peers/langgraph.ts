@@ -8,7 +8,18 @@
  * - `langgraph-last-full`: the graph API with FULL, with a state that keeps only the last result (chain only)
  */
 import { join } from 'node:path'
-import { Annotation, Command, END, Send, START, StateGraph, entrypoint, interrupt, task } from '@langchain/langgraph'
+import {
+  Annotation,
+  Command,
+  END,
+  Send,
+  START,
+  StateGraph,
+  entrypoint,
+  getPreviousState,
+  interrupt,
+  task,
+} from '@langchain/langgraph'
 import { SqliteSaver } from '@langchain/langgraph-checkpoint-sqlite'
 import { type Body, type Engine, type Order, type StepResult, eachOf, serve } from './lib.ts'
 
@@ -38,10 +49,13 @@ const peer = {
       chain: (run, steps) => work.chain.invoke({ run, size: steps }, config(run)),
       resume: (run) => work.chain.invoke(null, config(run)),
       async converse(run, turns, before) {
+        let messages = 0
         for (let turn = 0; turn < turns; turn++) {
           before(turn)
-          await work.talk.invoke({ messages: [body(run, 2 * turn)] }, config(run))
+          const state = await work.talk.invoke({ messages: [body(run, 2 * turn)] }, config(run))
+          messages = (state as { messages: { length: number } }).messages.length
         }
+        return messages
       },
       fanout: (run, branches) => work.fan.invoke({ run, size: branches }, config(run)),
       park: (runs) => eachOf(runs, LANES, (run) => work.wait.invoke({ run, size: 0 }, config(run))),
@@ -58,7 +72,7 @@ const peer = {
 }
 
 interface Invocable {
-  invoke(input: unknown, config: object): Promise<void>
+  invoke(input: unknown, config: object): Promise<unknown>
 }
 
 /** What all four programs of either API are: something to invoke with a thread's configuration. */
@@ -124,10 +138,11 @@ function tasks(checkpointer: SqliteSaver, body: Body): Programs {
   })
   const talk = entrypoint(
     { name: 'talk', checkpointer },
-    async ({ messages }: { messages: StepResult[] }, config: Config & { previous?: StepResult[] }) => {
-      const history = [...(config.previous ?? []), ...messages]
-      const answer = await step(thread(config), history.length)
-      return entrypoint.final({ value: answer, save: [...history, answer] })
+    async ({ messages }: { messages: StepResult[] }, config: Config) => {
+      const history = [...(getPreviousState<StepResult[]>() ?? []), ...messages]
+      const all = [...history, await step(thread(config), history.length)]
+      // The value is stored too: only the length, not the history a second time.
+      return entrypoint.final({ value: { messages: { length: all.length } }, save: all })
     },
   )
   const fan = entrypoint({ name: 'fan', checkpointer }, async ({ run, size }: Input) => {

@@ -20,17 +20,20 @@ export interface StepResult {
 /** What a peer must be able to do. Each promise resolves when the engine says that the work is durably done. */
 export interface Engine {
   /** One run of `steps` steps in sequence; the result of each is stored. */
-  chain(run: string, steps: number): Promise<void>
+  chain(run: string, steps: number): Promise<unknown>
   /** Takes up a chain that a killed process left, by whatever way the engine offers. */
-  resume(run: string, steps: number): Promise<void>
-  /** One conversation; `before(turn)` is called as each turn begins. Each turn stores a question and an answer. */
-  converse(run: string, turns: number, before: (turn: number) => void): Promise<void>
+  resume(run: string, steps: number): Promise<unknown>
+  /**
+   * One conversation; `before(turn)` is called as each turn begins. Each turn stores a question and an answer. Gives the
+   * number of messages that the last turn had at hand in the end.
+   */
+  converse(run: string, turns: number, before: (turn: number) => void): Promise<number>
   /** One run that starts `branches` steps at once and joins them. */
-  fanout(run: string, branches: number): Promise<void>
+  fanout(run: string, branches: number): Promise<unknown>
   /** Starts runs that wait for a signal; resolves when all of them wait, durably. */
-  park(runs: readonly string[]): Promise<void>
+  park(runs: readonly string[]): Promise<unknown>
   /** Signals all of them; resolves when all have ended. */
-  wake(runs: readonly string[]): Promise<void>
+  wake(runs: readonly string[]): Promise<unknown>
   /** Bytes that the store takes when that is not the sum of its folder. */
   storedBytes?(): Promise<number>
   /** Syncs so far when strace cannot see them (a server of its own). */
@@ -112,8 +115,12 @@ export function resultOf(i: number, bytes: number): StepResult {
 async function chain(order: Order, peer: Peer): Promise<void> {
   const { dir, size } = order
   const at: number[] = []
+  let calls = 0
   const body: Body = (run, i) => {
-    if (run === 'chain') at[i] = performance.now()
+    if (run === 'chain') {
+      at[i] = performance.now()
+      calls += 1
+    }
     return resultOf(i, 1024)
   }
   const engine = await peer.open(order, body)
@@ -123,6 +130,7 @@ async function chain(order: Order, peer: Peer): Promise<void> {
   await engine.chain('chain', size)
   const end = performance.now()
   const after = measureFsyncRate(dir).append1k
+  expect('steps', calls, size)
   const time = (from: number, to: number): number => (to === size ? end : (at[to] ?? NaN)) - (at[from] ?? NaN)
   const span = Math.min(100, Math.floor(size / 2))
   tell({ metric: 'steps_per_s', value: (size / time(0, size)) * 1000, unit: 'steps/s' })
@@ -140,10 +148,11 @@ async function conversation(order: Order, peer: Peer): Promise<void> {
   const engine = await peer.open(order, (_run, i) => resultOf(i, 2048))
   await engine.converse('warm-up', 20, () => undefined)
   const empty = (await engine.storedBytes?.()) ?? 0
-  await engine.converse('talk', size, (turn) => {
+  const messages = await engine.converse('talk', size, (turn) => {
     at[turn] = performance.now()
   })
   at[size] = performance.now()
+  expect('messages', messages, 2 * size)
   const bytes = ((await engine.storedBytes?.()) ?? 0) - empty
   // Single turns are noisy on a busy machine: the median of the five around each.
   const turn = (n: number): number =>
@@ -158,12 +167,17 @@ async function conversation(order: Order, peer: Peer): Promise<void> {
 
 async function concurrent(order: Order, peer: Peer): Promise<void> {
   const { size } = order
-  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  let calls = 0
+  const engine = await peer.open(order, (_run, i) => {
+    calls += 1
+    return resultOf(i, 1024)
+  })
   await engine.chain('warm-up', 10)
   const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
   const from = performance.now()
   await Promise.all(runs.map((run) => engine.chain(run, 10)))
   const ms = performance.now() - from
+  expect('steps', calls, size * 10 + 10)
   tell({ metric: 'steps_per_s', value: ((size * 10) / ms) * 1000, unit: 'steps/s' })
   tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
   await engine.close()
@@ -171,7 +185,11 @@ async function concurrent(order: Order, peer: Peer): Promise<void> {
 
 async function fanout(order: Order, peer: Peer): Promise<void> {
   const { size } = order
-  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  let calls = 0
+  const engine = await peer.open(order, (_run, i) => {
+    calls += 1
+    return resultOf(i, 1024)
+  })
   await engine.fanout('warm-up', size)
   const times: number[] = []
   for (let round = 0; round < 5; round++) {
@@ -179,6 +197,7 @@ async function fanout(order: Order, peer: Peer): Promise<void> {
     await engine.fanout(`fan-${round}`, size)
     times.push(performance.now() - from)
   }
+  expect('steps', calls, 6 * (size + 1))
   tell({ metric: 'ms', value: median(times), unit: 'ms', note: 'median of 5' })
   await engine.close()
 }
@@ -202,7 +221,8 @@ async function recovery(order: Order, peer: Peer): Promise<void> {
   const reached = Promise.withResolvers<number>()
   const body: Body = (_run, i) => {
     if (i < half) repeated.add(i)
-    else reached.resolve(Date.now() - spawnedAt)
+    else if (i === half) reached.resolve(Date.now() - spawnedAt)
+    else reached.reject(new Error(`step ${i} ran before step ${half}, which was in flight at the kill`))
     return resultOf(i, 1024)
   }
   const engine = await peer.open(order, body)
@@ -214,7 +234,11 @@ async function recovery(order: Order, peer: Peer): Promise<void> {
 
 async function parked(order: Order, peer: Peer): Promise<void> {
   const { size } = order
-  const engine = await peer.open(order, (_run, i) => resultOf(i, 1024))
+  let calls = 0
+  const engine = await peer.open(order, (_run, i) => {
+    calls += 1
+    return resultOf(i, 1024)
+  })
   await engine.park(['warm-up'])
   await engine.wake(['warm-up'])
   const idle = await settledMb()
@@ -225,6 +249,7 @@ async function parked(order: Order, peer: Peer): Promise<void> {
   tell({ metric: 'mb_above_idle', value: (await settledMb()) - idle, unit: 'MB' })
   const before = performance.now()
   await engine.wake(runs)
+  expect('woken runs', calls, size + 1)
   tell({ metric: 'ms_to_wake_all', value: performance.now() - before, unit: 'ms' })
   await engine.close()
 }
@@ -256,6 +281,11 @@ async function settledMb(): Promise<number> {
     await sleep(100)
   }
   return process.memoryUsage.rss() / 1e6
+}
+
+/** A figure for work that was not done would be worse than none. */
+function expect(what: string, found: number, wanted: number): void {
+  if (found !== wanted) throw new Error(`${found} ${what}, expected ${wanted}`)
 }
 
 function tell(figure: Figure): void {

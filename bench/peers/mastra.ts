@@ -51,8 +51,10 @@ const peer = {
         check(await made.restart(), 'success')
       },
       async converse(run, turns, before) {
-        talking.set(run, before)
+        const talk: Talking = { before, messages: 0 }
+        talking.set(run, talk)
         await start('talk', run, turns)
+        return talk.messages
       },
       fanout: (run, branches) => start('fan', run, branches),
       park: (runs) => eachOf(runs, LANES, (run) => start('wait', run, 0, 'suspended')),
@@ -91,7 +93,12 @@ interface Outcome {
   error?: unknown
 }
 
-const talking = new Map<string, (turn: number) => void>()
+interface Talking {
+  readonly before: (turn: number) => void
+  messages: number
+}
+
+const talking = new Map<string, Talking>()
 
 function ownClient(dir: string): LibSQLStore {
   return new LibSQLStore({ id: 'bench', url: `file:${join(dir, 'mastra.db')}` })
@@ -127,9 +134,11 @@ const shapes = {
       outputSchema: any,
       execute: async ({ inputData }) => {
         const { run, messages = [] } = inputData as Talk
-        talking.get(run)?.(messages.length / 2)
-        const more = [body(run, messages.length), body(run, messages.length + 1)]
-        return { run, size, messages: [...messages, ...more] }
+        const talk = talking.get(run)
+        talk?.before(messages.length / 2)
+        const history = [...messages, body(run, messages.length), body(run, messages.length + 1)]
+        if (talk !== undefined) talk.messages = history.length
+        return { run, size, messages: history }
       },
     })
     return createWorkflow({ id, inputSchema: any, outputSchema: any })

@@ -32,6 +32,7 @@ const peer = {
       return known
     }
     let onTurn: (turn: number) => void = () => undefined
+    let messages = 0
 
     type Input = { run: string; size: number }
     const chain = ow.defineWorkflow<Input, void>({ name: 'chain' }, async ({ input, step }) => {
@@ -45,6 +46,7 @@ const peer = {
         history.push(await step.run({ name: `q${turn}` }, () => body(input.run, 2 * turn)))
         history.push(await step.run({ name: `a${turn}` }, () => body(input.run, 2 * turn + 1)))
       }
+      messages = history.length
       end(input.run).resolve()
     })
     const fan = ow.defineWorkflow<Input, void>({ name: 'fan' }, async ({ input, step }) => {
@@ -73,6 +75,7 @@ const peer = {
         onTurn = before
         await talk.run({ run, size })
         await end(run).promise
+        return messages
       },
       async fanout(run, size) {
         await fan.run({ run, size })

@@ -4,14 +4,14 @@
  *
  *     node run.ts [--only WORKLOAD] [--system NAME] [--small] [--timeout SECONDS] [--disk-gb N] [--no-sync-check] [--table]
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { measureFsyncRate, measureSqliteCommitRate } from '../limits.ts'
 import { type Measure, WORKLOADS, type Workload, printMeasures } from '../report.ts'
+import { type Outcome, runChild } from './child.ts'
 import { bytesOf, weigh } from './install.ts'
 import { type Figure, median } from './lib.ts'
 import { startPostgres } from './postgres.ts'
@@ -77,18 +77,9 @@ const HEADLINE: Record<Exclude<Workload, 'install'>, readonly [string, string]> 
 /** Two messages a turn. */
 const TURN_BYTES = 2 * 2048
 
-interface Outcome {
-  readonly figures: readonly Figure[]
-  /** Why there are no figures, or not all. */
-  readonly failure?: string
-  readonly ms: number
-}
-
-const running = new Set<ChildProcess>()
 const collected: Measure[] = []
-// A killed parent must not leave children; their groups end with it. Postgres hangs on 'exit' as well.
+// A killed parent must not leave children: an ending process ends them (child.ts) and its Postgres (postgres.ts).
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-process.on('exit', () => running.forEach(endGroup))
 
 await main()
 
@@ -169,14 +160,17 @@ async function measure(system: System, workload: Exclude<Workload, 'install'>, s
         return
       }
     }
+    const before = diskRate()
     const { figures, failure } = await child(system, workload, size, dir, env)
+    const disk = `disk ${before} to ${diskRate()} fdatasync/s`
     const all = workload === 'conversation' && failure === undefined ? withDisk(figures, dir, size) : figures
     const limit = all.find(({ metric }) => metric === 'fdatasync_per_s')
     for (const { metric, value, unit, note } of all) {
       if (metric === 'cannot' || metric === 'fdatasync_per_s') continue
       const compared = workload === 'chain' && metric === 'steps_per_s' && value !== null && limit?.value
       const ratio = compared ? { ratio: value / limit.value, against: `fdatasync/s (${limit.note ?? ''})` } : {}
-      print({ ...common, metric, value, unit, ...ratio, ...(note === undefined ? {} : { note }) })
+      const notes = [note, workload === 'chain' ? undefined : disk].filter((part) => part !== undefined)
+      print({ ...common, metric, value, unit, ...ratio, ...(notes.length === 0 ? {} : { note: notes.join('; ') }) })
     }
     const cannot = all.find(({ metric }) => metric === 'cannot')?.note
     const [metric, unit] = HEADLINE[workload]
@@ -184,6 +178,11 @@ async function measure(system: System, workload: Exclude<Workload, 'install'>, s
       print({ ...common, metric, value: null, unit, note: cannot ?? failure ?? 'no figure' })
     }
   })
+}
+
+/** What the disk gives right now: on a shared machine it may change by ten between two measurements. */
+function diskRate(): number {
+  return Math.round(measureFsyncRate(tmpdir(), { warmupMs: 50, measureMs: 200 }).append1k)
 }
 
 function withDisk(figures: readonly Figure[], dir: string, turns: number): readonly Figure[] {
@@ -254,17 +253,19 @@ async function inFreshPlace(
   use: (dir: string, env: Record<string, string>) => Promise<void>,
 ): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'convoke-peer-'))
+  const remove = (): void => rmSync(dir, { recursive: true, force: true })
+  process.on('exit', remove)
   const server = system.name === 'dbos' ? await startPostgres() : undefined
   try {
     await use(dir, server === undefined ? {} : { BENCH_POSTGRES_URL: server.url })
   } finally {
     await server?.stop()
-    rmSync(dir, { recursive: true, force: true })
+    remove()
+    process.off('exit', remove)
   }
 }
 
-/** Starts the peer's program for one workload and waits for its end, its time-out, or a full disk. */
-async function child(
+function child(
   system: System,
   workload: string,
   size: number,
@@ -272,78 +273,15 @@ async function child(
   env: Record<string, string>,
   tracer: readonly string[] = [],
 ): Promise<Outcome> {
-  mkdirSync(dir, { recursive: true })
-  const spawnedAt = Date.now()
-  const order = JSON.stringify({ workload, system: system.name, dir, size, spawnedAt })
-  const program = [
-    process.execPath,
-    '--expose-gc',
-    '--max-old-space-size=6144',
-    join(import.meta.dirname, system.program),
-  ]
-  const [command = process.execPath, ...args] = [...tracer, ...program, order]
-  const started = performance.now()
-  // Its own process group, so that a tracer and what it traces end together.
-  const process_ = spawn(command, args, {
-    detached: true,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  return runChild({
+    program: system.program,
+    system: system.name,
+    workload,
+    size,
+    dir,
+    env,
+    tracer,
+    timeoutMs,
+    diskBytes,
   })
-  running.add(process_)
-  let failure: string | undefined
-  const timer = setTimeout(() => {
-    failure = `over ${timeoutMs / 1000} s`
-    endGroup(process_)
-  }, timeoutMs)
-  const disk = setInterval(() => {
-    if (bytesOf(dir) <= diskBytes) return
-    failure = `over ${diskBytes / 1e9} GB on disk after ${Math.round((performance.now() - started) / 1000)} s`
-    endGroup(process_)
-  }, 1000)
-  const [, errorStream, figureStream] = process_.stdio.slice(1) as [
-    unknown,
-    NodeJS.ReadableStream,
-    NodeJS.ReadableStream,
-  ]
-  const [errors, lines, { code, signal, ms }] = await Promise.all([
-    text(errorStream),
-    text(figureStream),
-    ended(process_, started),
-  ])
-  clearTimeout(timer)
-  clearInterval(disk)
-  running.delete(process_)
-  const figures = lines
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Figure)
-  if (failure === undefined && signal === 'SIGKILL' && workload === 'recovery-crash') failure = 'killed itself'
-  if (failure === undefined && code !== 0) failure = `exit ${code ?? signal}: ${reason(errors)}`
-  return { figures, ms, ...(failure === undefined ? {} : { failure }) }
-}
-
-function ended(
-  process_: ChildProcess,
-  started: number,
-): Promise<{ code: number | null; signal: string | null; ms: number }> {
-  return new Promise((resolve, reject) => {
-    process_.once('error', reject)
-    process_.once('exit', (code, signal) => resolve({ code, signal, ms: performance.now() - started }))
-  })
-}
-
-/** The line of a failed child's errors that says most, kept short. */
-function reason(errors: string): string {
-  const lines = errors.split('\n').map((line) => line.trim())
-  const telling = lines.find((line) => /error|fatal|assert/i.test(line) && !line.startsWith('at '))
-  return (telling ?? lines.findLast((line) => line !== '') ?? 'no message').slice(0, 160)
-}
-
-function endGroup(process_: ChildProcess): void {
-  if (process_.pid === undefined || process_.exitCode !== null || process_.signalCode !== null) return
-  try {
-    process.kill(-process_.pid, 'SIGKILL')
-  } catch {
-    process_.kill('SIGKILL')
-  }
 }
