@@ -52,7 +52,7 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
     for (const id of message.done ?? []) settle(id)?.resolve(undefined)
     for (const [id, value] of message.results ?? []) settle(id)?.resolve(value)
     for (const [id, error] of message.errors ?? []) settle(id)?.reject(fromErrorData(error))
-    if (waiting.size === 0 && holders === 0) worker.unref()
+    if (waiting.size === 0 && holders === 0 && closed === undefined) worker.unref()
     if (message.changed || message.grown) news({ changed: message.changed === true, grown: message.grown === true })
     if (message.probe !== undefined) pass(message.probe)
     if (message.opened) opened?.()
