@@ -50,7 +50,6 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
   const app = convoke({
     ...squadOptions({
       store: async () => ledger,
-      ledger: async () => ledger,
       erpUrl: async () => erp.url,
       outbox: args.outbox,
       model,

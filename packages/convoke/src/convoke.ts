@@ -33,6 +33,8 @@ export interface ConvokeOptions extends RoomOptions {
   readonly clock?: Clock
   readonly ids?: Ids
   readonly probe?: Probe
+  /** Runs when the app closes, after everything has come to rest. */
+  readonly onClose?: () => Promise<void>
   /** Told of runs that were stopped, and of errors that are in no run's stream. Printed as a warning unless given. */
   readonly onTrouble?: (run: StreamRef, error: ConvokeError) => void
 }
@@ -70,6 +72,7 @@ export function convoke(options: ConvokeOptions): App {
     redact,
     probe,
     drives: options.drives ?? true,
+    onClose: options.onClose,
     onTrouble:
       options.onTrouble ??
       ((run, error) =>

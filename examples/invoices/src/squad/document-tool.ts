@@ -6,7 +6,7 @@ import { inboxFile } from './types.ts'
 const segment = z.strictObject({ id: z.string(), text: z.string() })
 
 /** Reads the PDF whose bytes stand in the ledger. What a file says is foreign: its labels say so. */
-export function makeDocumentTool(bytesOf: (tenant: string, hash: string) => Promise<Uint8Array | undefined>) {
+export function makeDocumentTool() {
   return tool({
     name: 'document.read',
     description: 'Reads an invoice from a PDF: the embedded XML, else the text layer.',
@@ -25,7 +25,7 @@ export function makeDocumentTool(bytesOf: (tenant: string, hash: string) => Prom
     ]),
     labels: { integrity: 'untrusted' },
     execute: async ({ hash, ignoreAttachments }, context) => {
-      const bytes = await bytesOf(context.tenant, hash)
+      const bytes = await context.blob(hash)
       if (bytes === undefined)
         return { ok: false as const, code: 'FILE_MISSING', reason: 'the store does not hold this file' }
       return extractInvoice(bytes, ignoreAttachments === true ? { ignoreAttachments: true } : {})

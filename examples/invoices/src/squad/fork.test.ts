@@ -38,7 +38,12 @@ describe('a fork of the invoice example', () => {
       expect((await fork.result()).document?.buyer).toBe('Nordhafen Supply SE')
 
       const again = ends(await bench.records('r_1001-f'))
-      expect(again.filter((e) => !e.reused).map((e) => e.path)).toEqual(['validation', 'validated', 'payment/compliance', 'payment'])
+      expect(again.filter((e) => !e.reused).map((e) => e.path)).toEqual([
+        'validation',
+        'validated',
+        'payment/compliance',
+        'payment',
+      ])
       expect(again.filter((e) => e.reused).map((e) => e.path)).toEqual(['register', 'pay'])
       expect(await bench.records('r_1001')).toEqual(before)
       expect(await bench.payments()).toEqual(paid)

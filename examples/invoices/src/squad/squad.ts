@@ -14,7 +14,6 @@ export const paymentLimit = '5000.00'
 
 export interface SquadParts {
   readonly store: string | (() => Promise<Ledger>)
-  readonly ledger: () => Promise<Ledger>
   readonly erpUrl: () => Promise<string>
   readonly outbox: string
   readonly model: Model
@@ -24,7 +23,7 @@ export interface SquadParts {
 export function squadOptions(parts: SquadParts): ConvokeOptions {
   const erp = makeErpTools(parts.erpUrl)
   const mail = makeMailTools(parts.outbox)
-  const read = makeDocumentTool(async (tenant, hash) => (await parts.ledger()).getBlob(tenant, hash))
+  const read = makeDocumentTool()
   return {
     store: parts.store,
     workflows: { reconcile: reconcileWorkflow({ erp, mail }) },

@@ -40,7 +40,6 @@ export async function startBench(
       its({
         ...squadOptions({
           store: async () => ledger,
-          ledger: async () => ledger,
           erpUrl: async () => erp.url,
           outbox: join(folder, 'outbox'),
           model: scriptedSquadModel(),

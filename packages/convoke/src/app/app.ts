@@ -39,6 +39,7 @@ export interface AppParts {
   /** Whether starting a run also drives it in this process; true unless said. */
   readonly drives: boolean
   readonly onTrouble: (run: StreamRef, error: ConvokeError) => void
+  readonly onClose?: (() => Promise<void>) | undefined
 }
 
 export interface App {
@@ -215,6 +216,7 @@ export function createApp(parts: AppParts): App {
       await driving?.leases.release()
       const opened = await opening?.catch(() => undefined)
       await opened?.ledger.close()
+      await parts.onClose?.()
       notify()
       atRest()
     },

@@ -60,6 +60,7 @@ export function contextOf(
       now: () => deps.clock.now(),
       trace,
     }),
+    blob: (hash) => deps.ledger.getBlob(task.tenant, hash),
     progress: (data) =>
       task.scope.engine.live(task.scope, 'tool.progress', {
         path: task.path,

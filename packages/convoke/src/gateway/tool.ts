@@ -34,6 +34,8 @@ export interface ToolContext {
    * @throws LEASE_EXPIRED, TOOL_RESULT_TOO_LARGE for a body beyond the tool's `maxResultBytes`
    */
   fetch(url: string | URL, init?: RequestInit): Promise<Response>
+  /** Bytes that stand in the ledger under their content hash, such as a file that a run was given. */
+  blob(hash: string): Promise<Uint8Array | undefined>
   /** For watchers of the live run; nothing is recorded. */
   progress(data: Json): void
 }
