@@ -4,12 +4,11 @@ import { lastText, rule, scriptedModel } from 'convoke/testing'
 import { z } from 'zod'
 
 const letter = z.object({ text: z.string() })
-const topic = z.object({ topic: z.enum(['delivery', 'other']), order: z.string() })
-const verdict = z.object({ ok: z.boolean(), problems: z.array(z.string()) })
+const about = z.object({ topic: z.enum(['delivery', 'other']), order: z.string() })
 
-const sorter = role({ name: 'sorter', input: letter, output: topic })
-const writer = role({ name: 'writer', input: topic, output: letter })
-const checker = role({ name: 'checker', input: letter, output: verdict })
+const sorter = role({ name: 'sorter', input: letter, output: about })
+const writer = role({ name: 'writer', input: about, output: letter })
+const checker = role({ name: 'checker', input: letter, output: z.object({ ok: z.boolean() }) })
 
 const reply = workflow({ name: 'reply', input: letter, output: letter }, async (run, incoming) => {
   const sorted = await run.ask(sorter, incoming)
@@ -22,29 +21,21 @@ const sort = agent({
   role: sorter,
   run: async (_, { text }) => ({
     topic: /parcel|deliver/i.test(text) ? 'delivery' : 'other',
-    order: /\d{4}/.exec(text)?.[0] ?? '?',
+    order: /\d{4}/.exec(text)?.[0] ?? 'unknown',
   }),
 })
-const write = agent({ role: writer, instructions: 'Write one friendly sentence about the order. Promise nothing.' })
-const check = agent({
-  role: checker,
-  run: async (_, { text }) =>
-    /promise/i.test(text) ? { ok: false, problems: ['a promise'] } : { ok: true, problems: [] },
-})
-const courteous = rule({
-  name: 'courteous',
-  when: (request) => /"order":"(.+?)"/.exec(lastText(request)),
-  reply: (_, [, order]) =>
-    JSON.stringify({ value: { text: `Thank you for asking about order ${order}. We are looking.` } }),
-})
+const write = agent({ role: writer, instructions: 'Write two friendly sentences about the order. Promise nothing.' })
+const check = agent({ role: checker, run: async (_, { text }) => ({ ok: !/promise/i.test(text) }) })
 
-const app = convoke({
-  store: '.convoke/hello',
-  workflows: { reply },
-  agents: [sort, write, check],
-  model: scriptedModel({ id: 'hello', rules: [courteous] }),
+const polite = rule({
+  name: 'polite',
+  when: (request) => /"order":"(.+?)"/.exec(lastText(request))?.[1],
+  reply: (_, order) => JSON.stringify({ value: { text: `Thank you for asking about order ${order}. We are on it.` } }),
 })
-const run = await app.start(reply, { text: process.argv[2] ?? 'Where is my parcel? Order 4711.' })
+const model = scriptedModel({ id: 'hello', rules: [polite] })
+
+const app = convoke({ store: '.convoke/hello', workflows: { reply }, agents: [sort, write, check], model })
+const run = await app.start(reply, { text: process.argv[2] ?? 'Where is my parcel? My order is 4711.' })
 console.log((await run.result()).text)
-console.log(`next: npx convoke why ${run.id} --store .convoke/hello`)
+console.log(`Next: npx convoke why ${run.id} --store .convoke/hello`)
 await app.close()

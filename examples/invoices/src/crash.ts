@@ -2,20 +2,11 @@ import { rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { casesOf, inboxOf, runCase, runRandom, truthOf, type CaseResult } from './crash-matrix.ts'
+import { routes } from './routes.ts'
 
 // npm run crash            first, middle and last occurrence of every named point, one invoice per route
 // npm run crash -- --all   every occurrence
 // npm run crash -- --random 50   kills from outside at random times
-
-export const routes: readonly string[] = [
-  'broken.pdf',
-  'inv-1001.pdf',
-  'inv-1004.pdf',
-  'inv-1005.pdf',
-  'inv-1008.pdf',
-  'inv-1010.pdf',
-  'inv-1011.pdf',
-]
 
 const { values } = parseArgs({
   options: {

@@ -1,0 +1,42 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { systemClock, systemIds, why } from 'convoke'
+import { openSqliteLedger } from 'convoke/sqlite'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+
+const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+let folder = ''
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'convoke-hello-'))))
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+function hello(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, ['--conditions=convoke-source', main, ...args], { cwd: folder, encoding: 'utf8' })
+}
+
+test('prints the reply that three roles made, and the ledger says who did what', async () => {
+  const { status, stdout, stderr } = hello()
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  const [text, next] = stdout.split('\n')
+  expect(text).toBe('Thank you for asking about order 4711. We are on it.')
+  const run = /why (r_\S+)/.exec(next ?? '')?.[1] ?? ''
+
+  const ledger = await openSqliteLedger({
+    dir: join(folder, '.convoke', 'hello'),
+    clock: systemClock,
+    ids: systemIds(systemClock),
+  })
+  try {
+    const { steps } = await why(ledger, 'local', run)
+    expect(JSON.stringify(steps)).toMatch(/sorter.*writer.*checker/s)
+  } finally {
+    await ledger.close()
+  }
+})
+
+test('a letter of another kind takes the same way', () => {
+  expect(hello('Do you sell bicycles?').stdout).toContain('order unknown')
+})
