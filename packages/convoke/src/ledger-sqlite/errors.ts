@@ -41,7 +41,7 @@ export function fromSqlite(error: unknown, dir: string): ConvokeError {
       cause: error,
     })
   if (code === BUSY || code === LOCKED) return busy(dir, 0)
-  if (code === CORRUPT || code === NOTADB)
+  if (code === CORRUPT || code === NOTADB || isNonsense(error))
     return new ConvokeError('LEDGER_CORRUPT', `${dir}/ledger.db is damaged: ${message}`, {
       details,
       next: 'keep a copy of the folder, then restore it from a backup',
@@ -58,6 +58,11 @@ export function fromSqlite(error: unknown, dir: string): ConvokeError {
     next: 'the outcome of a write is unknown; the same append may be made again',
     cause: error,
   })
+}
+
+/** A column holds what was never written there: a number beyond the safe ones, a text that is no JSON. */
+function isNonsense(error: unknown): boolean {
+  return error instanceof SyntaxError || (error as { code?: unknown }).code === 'ERR_OUT_OF_RANGE'
 }
 
 function isFull(dir: string): boolean {

@@ -83,7 +83,8 @@ export function createLeases(parts: {
   function lockFile(worker: string): DatabaseSync {
     const lock = new DatabaseSync(fileOf(worker), { timeout: 0 })
     try {
-      lock.exec('BEGIN EXCLUSIVE')
+      // The lock is all we want; a journal would be one more file to be left behind.
+      lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
     } catch (error) {
       lock.close()
       throw error

@@ -136,10 +136,10 @@ export function newer(dir: string, found: number | undefined): ConvokeError {
 
 function makeFolder(dir: string): void {
   try {
-    if (!existsSync(dir)) mkdirSync(dir, { recursive: true, mode: 0o700 })
+    makeFolders(dir)
     if (!statSync(dir).isDirectory()) throw new Error('it is not a folder')
     for (const name of ['ledger.db', 'wake', 'tail', 'turn']) createFile(join(dir, name))
-    mkdirSync(join(dir, 'workers'), { recursive: true, mode: 0o700 })
+    makeFolders(join(dir, 'workers'))
   } catch (error) {
     const full = (error as NodeJS.ErrnoException).code === 'ENOSPC'
     throw new ConvokeError(
@@ -151,6 +151,18 @@ function makeFolder(dir: string): void {
         cause: error,
       },
     )
+  }
+}
+
+/** Node's own recursive mkdir never ends where a file system answers ENOENT to every mkdir, as /proc does. */
+function makeFolders(dir: string): void {
+  if (existsSync(dir)) return
+  const parent = dirname(dir)
+  if (parent !== dir) makeFolders(parent)
+  try {
+    mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 

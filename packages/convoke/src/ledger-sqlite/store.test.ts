@@ -1,0 +1,122 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { noLabels } from '../core/labels.ts'
+import type { Blob } from '../core/record.ts'
+import type { Ledger } from '../ports/ledger.ts'
+import { createChain } from '../testing/chain.ts'
+import { openSqliteLedger } from './index.ts'
+
+let dir = ''
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'convoke-store-'))
+})
+afterEach(() => {
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function fill(ledger: Ledger): Promise<void> {
+  await ledger.register('w1')
+  const chain = createChain({ tenant: 'acme', stream: 'run/r1' })
+  const started = chain.next({ type: 'run.started', payload: { workflow: 'w', version: '1', tags: ['x'] } })
+  await ledger.append([{ ref: chain.ref, epoch: 0, records: [started] }])
+  chain.follow(await ledger.claim(chain.ref, 'w1'))
+  const request = { id: 'a1', kind: 'call', title: 't', action: { x: 'y'.repeat(70_000) }, actionHash: 'h' }
+  const blobs: Blob[] = []
+  const records = [
+    chain.next({ type: 'approval.requested', payload: request }, blobs),
+    chain.next({ type: 'step.completed', payload: null }),
+    chain.next({ type: 'run.parked', payload: { kind: 'person' } }),
+  ]
+  await ledger.append([{ ref: chain.ref, epoch: 1, records }], { blobs })
+  await ledger.post(
+    { tenant: 'acme', stream: 'inbox/r1' },
+    {
+      id: 'd1',
+      type: 'approval.decided',
+      at: 7_000,
+      actor: { kind: 'person', id: 'ann' },
+      payload: { id: 'a1', decision: 'approved' },
+    },
+  )
+}
+
+describe('the store', () => {
+  it('is readable by its owner only', async () => {
+    const folder = join(dir, 'deep', 'er')
+    const ledger = await openSqliteLedger({ dir: folder })
+    await fill(ledger)
+    const mode = (name: string): string => (statSync(join(folder, name)).mode & 0o777).toString(8)
+    expect(mode('.')).toBe('700')
+    expect(mode('workers')).toBe('700')
+    for (const name of readdirSync(folder)) if (name !== 'workers') expect([name, mode(name)]).toEqual([name, '600'])
+    expect(readdirSync(folder)).toContain('ledger.db-wal')
+    await ledger.close()
+  })
+
+  it('rebuilds its projections when they are of an older version', async () => {
+    const ledger = await openSqliteLedger({ dir })
+    await fill(ledger)
+    const questions = async (of: Ledger): Promise<unknown[]> => [
+      await of.run({ tenant: 'acme', stream: 'run/r1' }),
+      await of.runs({ tenant: 'acme', tag: 'x' }),
+      await of.approval('acme', 'a1'),
+      await of.ready({ now: 9_000, limit: 9, tenant: 'acme' }),
+    ]
+    const released = await ledger.head({ tenant: 'acme', stream: 'run/r1' })
+    await ledger.release({ tenant: 'acme', stream: 'run/r1' }, 1)
+    const before = await questions(ledger)
+    expect(JSON.stringify(before)).toContain('approved')
+    await ledger.close()
+    const db = new DatabaseSync(join(dir, 'ledger.db'))
+    db.exec(`DELETE FROM runs; DELETE FROM approvals; UPDATE meta SET value = 0 WHERE key = 'projections'`)
+    db.close()
+    const again = await openSqliteLedger({ dir })
+    expect(await questions(again)).toEqual(before)
+    expect(await again.head({ tenant: 'acme', stream: 'run/r1' })).toEqual(released)
+    await again.close()
+  })
+
+  it('keeps each blob, and each shape of record, once', async () => {
+    const ledger = await openSqliteLedger({ dir })
+    const chain = createChain({ tenant: 'acme', stream: 'memory/m' })
+    const records = Array.from({ length: 50 }, () => chain.next({ type: 'a', labels: noLabels }))
+    await ledger.append([{ ref: chain.ref, epoch: 0, records }])
+    await ledger.close()
+    const db = new DatabaseSync(join(dir, 'ledger.db'))
+    expect(db.prepare('SELECT count(*) AS n FROM shapes').get()).toEqual({ n: 1 })
+    db.close()
+  })
+
+  it('calls the probe around every commit, and waits for it', async () => {
+    const points: string[] = []
+    const ledger = await openSqliteLedger({ dir, probe: (point) => points.push(point) })
+    await ledger.tenantKey('acme')
+    expect(points).toEqual(['commit.before', 'commit.after'])
+    await fill(ledger)
+    expect(points.length % 2).toBe(0)
+    await ledger.close()
+  })
+
+  it('leaves no files of workers behind', async () => {
+    const ledger = await openSqliteLedger({ dir })
+    const lease = await ledger.register('a/b c')
+    expect(readdirSync(join(dir, 'workers')).length).toBe(1)
+    await lease.release()
+    await ledger.register('other')
+    await ledger.close()
+    expect(readdirSync(join(dir, 'workers'))).toEqual([])
+  })
+
+  it('runs from the built package too', async (context) => {
+    const built = fileURLToPath(new URL('../../dist/ledger-sqlite/index.js', import.meta.url))
+    if (!existsSync(built)) context.skip('needs `npm run build`')
+    const module = (await import(built)) as { openSqliteLedger: typeof openSqliteLedger }
+    const ledger = await module.openSqliteLedger({ dir })
+    expect((await ledger.tenantKey('acme')).length).toBe(32)
+    await ledger.close()
+  })
+})
