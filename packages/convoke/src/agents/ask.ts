@@ -171,6 +171,7 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
   const agent = deps.registry.find(role.name, resolved.agent, resolved.version)
   if (agent === undefined) throw missing(scope, resolved)
   const budget = options.budget ?? deps.budget?.ask
+  const session = terms.session === undefined ? undefined : sessionOf(scope, role.name, terms.session)
   const work: AskWork = {
     deps,
     scope,
@@ -180,8 +181,8 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
     input,
     requested: { record: ref },
     terms,
-    session: terms.session === undefined ? undefined : sessionOf(scope, role.name, terms.session),
-    evidence: evidenceBook(() => engine.time, deps.redact),
+    session,
+    evidence: evidenceBook(() => engine.time, deps.redact, session?.segments),
     meter,
     depth: (around?.depth ?? 0) + 1,
     self: { role: role.name, agent: agent.name, version: agent.version, path: task.path },

@@ -126,7 +126,7 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
     if (segment === null || typeof segment !== 'object')
       throw new ConvokeError('INPUT_INVALID', 'show() takes a segment: { content, from }')
     const shown = work.evidence.add(segment)
-    const { ref } = await work.claim<{ readonly ref: RecordRef }>(shownOperation([shown], undefined))
+    const { ref } = await work.claim<{ readonly ref: RecordRef }>(shownOperation([shown]))
     work.evidence.prove([shown], ref)
     return { ...shown, record: work.evidence.refOf(shown) }
   }

@@ -36,6 +36,8 @@ export function freshConversation(): Conversation {
 export interface SessionState {
   readonly base: RecordRef
   readonly digest: string
+  /** Segments that were numbered so far: names do not repeat within a conversation. */
+  readonly segments: number
 }
 
 export function continueConversation(state: SessionState): Conversation {

@@ -11,14 +11,19 @@ export interface EvidenceBook {
   prove(shown: readonly Shown[], ref: RecordRef): void
   refOf(shown: Shown): RecordRef
   readonly shown: readonly Shown[]
+  /** The number of the last segment. */
+  readonly last: number
 }
 
-export function evidenceBook(now: () => number, redact: (value: Json) => Json): EvidenceBook {
+export function evidenceBook(now: () => number, redact: (value: Json) => Json, from = 0): EvidenceBook {
   const shown: Shown[] = []
   const proofs = new Map<string, RecordRef>()
-  let numbered = 0
+  let numbered = from
   return {
     shown,
+    get last() {
+      return numbered
+    },
     add(segment, id = `s${++numbered}`) {
       const made = prepare(segment, id, now(), redact)
       shown.push(made)

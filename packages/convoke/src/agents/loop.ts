@@ -36,18 +36,16 @@ export async function runLoop(work: AskWork, agent: LoopAgent, context: AgentCon
   const { scope, role, deps } = work
   const model = deps.models(agent.model)
   const tools = toolbox(work)
-  const system = systemText(agent, role)
+  const said = (who: 'system' | 'user', text: string): Added =>
+    storedMessage({ role: who, parts: [{ type: 'text', text: deps.redact(text) as string }] })
+  const system = said('system', systemText(agent, role))
   const shown = (await briefing(work, agent, context)).map((segment) => work.evidence.add(segment))
   const briefed = await work.claim<{ readonly ref: string }>(shownOperation(shown, system))
   work.evidence.prove(shown, briefed.ref)
 
-  const said = (role_: 'system' | 'user', text: string): Added =>
-    storedMessage({ role: role_, parts: [{ type: 'text', text: deps.redact(text) as string }] })
   const conversation = work.session === undefined ? freshConversation() : continueConversation(work.session)
-  let pending: readonly Added[] = [
-    ...(work.session === undefined ? [said('system', system)] : []),
-    said('user', userText(shown)),
-  ]
+  const told = said('user', userText(shown))
+  let pending: readonly Added[] = work.session === undefined ? [system, told] : [told]
   let seen: readonly string[] = [briefed.ref, ...shown.map((s) => s.from).filter(isRef)]
   let repairs = 0
   for (let turn = 1; turn <= agent.maxTurns + repairs; turn++) {
@@ -63,7 +61,11 @@ export async function runLoop(work: AskWork, agent: LoopAgent, context: AgentCon
     const raw = textOf(answered.parts)
     const judged = await judgeText(role, raw, answered.finish, work.evidence)
     if (judged.ok)
-      return { accepted: judged, model: model.id, session: { base: answered.ref, digest: conversation.digest } }
+      return {
+        accepted: judged,
+        model: model.id,
+        session: { base: answered.ref, digest: conversation.digest, segments: work.evidence.last },
+      }
     if (repairs >= agent.repairs) throw rejection(role, judged, repairs)
     repairs++
     const about = { problems: judged.problems, repair: repairs, of: agent.repairs }

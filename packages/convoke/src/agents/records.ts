@@ -4,6 +4,7 @@ import { sha256 } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { refOf, type Cause, type RecordRef } from '../core/record.ts'
 import type { Operation } from '../replay/types.ts'
+import type { Added } from './conversation.ts'
 import type { Bound } from './registry.ts'
 import { isRef, segmentBlob, segmentJson, type Shown } from './segment.ts'
 
@@ -24,6 +25,10 @@ export interface TaskTerms {
   readonly priority?: number
   /** Milliseconds since the epoch before which work does not begin. */
   readonly notBefore?: number
+  /**
+   * Goes on with the conversation that earlier asks of the role had under this name. What those showed has to be shown
+   * or fetched again to be cited.
+   */
   readonly session?: string
 }
 
@@ -119,26 +124,19 @@ export interface Resolved {
 }
 
 /** `briefing.shown`: what the agent was given to read; the texts are blobs by content. */
-export function shownOperation(segments: readonly Shown[], instructions: string | undefined): Operation {
+export function shownOperation(segments: readonly Shown[], instructions?: Added): Operation {
   const refs = [...new Set(segments.map((s) => s.from).filter(isRef))]
   const causes: Cause[] = refs.map((ref) => ({ ref, kind: 'shown' }))
-  const told = instructions === undefined ? undefined : sha256(instructions)
+  const told = instructions === undefined ? {} : { instructions: instructions.hash }
+  const lines = segments.map((s) => `${s.hash} ${s.from} ${s.transform}`)
   return {
     kind: 'briefing',
     name: '@briefing',
-    input: { digest: sha256([told ?? '', ...segments.map((s) => `${s.hash} ${s.from} ${s.transform}`)].join('\n')) },
+    input: { digest: sha256([instructions?.hash ?? '', ...lines].join('\n')) },
     record: 'briefing.shown',
     immediate: () => ({
-      extra: {
-        segments: segments.map(segmentJson),
-        ...(told === undefined ? {} : { instructions: told }),
-      },
-      blobs: [
-        ...segments.map(segmentBlob),
-        ...(told === undefined
-          ? []
-          : [{ hash: told, bytes: Buffer.from(instructions ?? '', 'utf8'), mediaType: 'text/plain' }]),
-      ],
+      extra: { segments: segments.map(segmentJson), ...told },
+      blobs: [...segments.map(segmentBlob), ...(instructions?.blob === undefined ? [] : [instructions.blob])],
       causes,
     }),
     present: (_, entry) => ({ ref: refOf(entry.record) }),

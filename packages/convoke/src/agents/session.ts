@@ -27,11 +27,11 @@ export function sessionOf(scope: Scope, role: string, session: string): SessionS
 export function keepSession(scope: Scope, entry: Entry): void {
   const session = (entry.payload['value'] as JsonObject | undefined)?.['session'] as JsonObject | undefined
   if (session === undefined) return
-  const { role, name, base, digest } = session
+  const { role, name, base, digest, segments } = session
   if (typeof role !== 'string' || typeof name !== 'string') return
   const key = cellName(role, name)
   scope.transaction.board?.set(key, {
-    value: { base, digest } as unknown as Json,
+    value: { base, digest, segments } as unknown as Json,
     version: (scope.cell(key)?.version ?? 0) + 1,
     ref: `${entry.record.stream}@${entry.record.seq}`,
   })
