@@ -40,8 +40,8 @@ export interface HandleDeps {
   readonly live: Live
   readonly redact: (value: Json) => Json
   readonly wake: (ref: StreamRef) => Promise<void>
-  /** Calls back after anything that may have changed a run's status. */
-  readonly onStatus: (listener: () => void) => () => void
+  /** Calls back after anything that may have changed the run's status. */
+  readonly onStatus: (ref: StreamRef, listener: () => void) => () => void
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
 }
 
@@ -59,12 +59,15 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
     return found
   }
 
+  /** Its row still says why it rested, but something came in since and it will be driven. */
+  const isWoken = (r: RunRow): boolean => r.due !== undefined && r.due <= clock.now()
+
   async function until(enough: (row: RunRow) => boolean): Promise<RunRow> {
     let changed: (() => void) | undefined
     let dirty = false
     // Who waits for a run keeps the process alive: what ends it may come from another process.
     const alive = setInterval(() => undefined, aliveMs)
-    const off = deps.onStatus(() => {
+    const off = deps.onStatus(ref, () => {
       dirty = true
       changed?.()
     })
@@ -92,15 +95,9 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
     id: run,
     tenant,
     status: row,
-    settled: () =>
-      until(
-        (r) =>
-          isEnded(r.status) ||
-          r.status === 'stopped' ||
-          (r.status === 'parked' && !(r.due !== undefined && r.due <= clock.now())),
-      ),
+    settled: () => until((r) => isEnded(r.status) || (['stopped', 'parked'].includes(r.status) && !isWoken(r))),
     async result() {
-      const at = await until((r) => isEnded(r.status) || r.status === 'stopped')
+      const at = await until((r) => isEnded(r.status) || (r.status === 'stopped' && !isWoken(r)))
       const { type, payload } = await ending()
       if (at.status === 'stopped') throw fromErrorData(payload as unknown as ErrorData)
       if (type === 'run.continued') return runHandle<O>(deps, tenant, payload['next'] as string).result()
@@ -124,7 +121,7 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
         queue.push({ kind: 'live', event })
         ring()
       })
-      const offStatus = deps.onStatus(ring)
+      const offStatus = deps.onStatus(ref, ring)
       options.signal?.addEventListener('abort', ring)
       let next = 1
       try {

@@ -234,10 +234,14 @@ class Drive {
   #allAwaited(): void {
     const open = this.#engine.unawaited()
     if (open.length > 0)
-      throw new ConvokeError('STEP_UNAWAITED', `the workflow returned without awaiting ${open.slice(0, 5).join(', ')}`, {
-        details: { paths: open.slice(0, 20) },
-        next: 'await every step, or give it up in a race',
-      })
+      throw new ConvokeError(
+        'STEP_UNAWAITED',
+        `the workflow returned without awaiting ${open.slice(0, 5).join(', ')}`,
+        {
+          details: { paths: open.slice(0, 20) },
+          next: 'await every step, or give it up in a race',
+        },
+      )
   }
 
   /** The run's root scope rolls back when the run fails or is cancelled. */
@@ -523,7 +527,20 @@ function why(message: InboxMessage | undefined): string {
   return typeof reason === 'string' ? `: ${reason}` : ''
 }
 
-/** All microtasks have run when the next turn begins: the code waits for nothing but us. */
+let resting: (() => void)[] = []
+
+/**
+ * All microtasks have run when the next turn begins: the code waits for nothing but us. Runs that rest in one turn go
+ * on in one as well, so that what they send to the ledger travels together.
+ */
 function rest(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => {
+    if (resting.push(resolve) === 1) setImmediate(goOn)
+  })
+}
+
+function goOn(): void {
+  const rested = resting
+  resting = []
+  for (const resolve of rested) resolve()
 }

@@ -428,8 +428,7 @@ export class Engine implements EngineHandle, TaskHost {
         claim.scope.responsible.compensations.push({ path: claim.path, operation: undo, ref: origin.ref, order })
       claim.resolve(value)
     }
-    if (!claim.promise.observed)
-      this.#suspects.push({ scope: claim.scope, path: claim.path, promise: claim.promise })
+    if (!claim.promise.observed) this.#suspects.push({ scope: claim.scope, path: claim.path, promise: claim.promise })
   }
 
   #remove(claim: Claim): void {

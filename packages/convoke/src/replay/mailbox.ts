@@ -44,8 +44,7 @@ export class Mailbox {
   takeRecorded(record: LedgerRecord, inboxSeq: number): void {
     const causes = new Set(record.causes.map((c) => c.ref))
     const own = `${record.stream}@`
-    const taken = (m: Message): boolean =>
-      causes.has(m.ref) || (m.inboxSeq === inboxSeq && m.ref.startsWith(own))
+    const taken = (m: Message): boolean => causes.has(m.ref) || (m.inboxSeq === inboxSeq && m.ref.startsWith(own))
     for (const [topic, list] of this.#messages) {
       const at = list.findIndex(taken)
       if (at >= 0) {

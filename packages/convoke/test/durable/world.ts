@@ -2,17 +2,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-import type { App } from '../../src/app/app.ts'
+import { createApp, type App, type AppParts } from '../../src/app/app.ts'
 import type { RunHandle } from '../../src/app/handle.ts'
-import { convoke, type ConvokeOptions } from '../../src/convoke.ts'
 import type { ConvokeError } from '../../src/core/errors.ts'
 import { inboxStream, runStream } from '../../src/core/projections.ts'
-import type { JsonObject } from '../../src/core/json.ts'
+import type { Json, JsonObject } from '../../src/core/json.ts'
 import type { InboxMessage, Ledger } from '../../src/ports/ledger.ts'
 import { readAll } from '../../src/replay/history.ts'
 import type { Entry } from '../../src/replay/types.ts'
 import { digestOf, type AnyWorkflow } from '../../src/replay/workflow.ts'
-import type { DurableRun } from '../../src/replay/durable-run.ts'
+import { localDispatcher } from '../../src/dispatch-local/dispatcher.ts'
+import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
+import { systemClock } from '../../src/system/clock.ts'
+import { systemIds } from '../../src/system/ids.ts'
+import { liveBus } from '../../src/system/live.ts'
+import { acting, type ActingRun } from './act.ts'
 import { createMemoryStore } from '../../src/testing/memory-ledger.ts'
 
 // A store and the apps that work on it, for tests of the durable run. Everything is closed and removed after the test.
@@ -31,7 +35,7 @@ export interface World {
   readonly dir: string
   readonly troubles: Trouble[]
   /** Another process, as far as the store is concerned: a worker of its own. */
-  app(workflows: readonly AnyWorkflow[], options?: Partial<ConvokeOptions>): App
+  app(workflows: readonly AnyWorkflow[], options?: WorldOptions): App
 }
 
 export function temporaryFolder(): string {
@@ -40,34 +44,61 @@ export function temporaryFolder(): string {
   return dir
 }
 
-export function newWorld(): World {
-  const dir = temporaryFolder()
+/** In memory, or in a folder as processes share it. */
+export function newWorld(kind: 'memory' | 'sqlite' = 'memory'): World {
+  const dir = kind === 'sqlite' ? temporaryFolder() : ''
+  const store = createMemoryStore()
   const troubles: Trouble[] = []
   return {
     dir,
     troubles,
-    app(workflows, options = {}) {
-      const app = convoke({
-        store: dir,
-        durability: 'process-crash-only',
-        workflows: named(workflows),
-        onTrouble: (ref, error) => void troubles.push({ run: ref.stream.slice(4), error }),
+    app: (workflows, options = {}) =>
+      assemble(workflows, troubles, {
+        openLedger: async () =>
+          kind === 'memory'
+            ? store.open()
+            : openSqliteLedger({
+                dir,
+                durability: 'process-crash-only',
+                ...(options.probe === undefined ? {} : { probe: options.probe }),
+                ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs }),
+              }),
         ...options,
-      })
-      cleanups.push(() => app.close())
-      return app
-    },
+      }),
   }
 }
 
-function named(workflows: readonly AnyWorkflow[]): Record<string, AnyWorkflow> {
-  return Object.fromEntries(workflows.map((w, i) => [`w${i}`, w]))
+export type WorldOptions = Partial<AppParts> & { readonly leaseMs?: number; readonly concurrency?: number }
+
+/** What `convoke()` composes, but for the rooms above the durable run: in their place stands `act` (act.ts). */
+function assemble(
+  workflows: readonly AnyWorkflow[],
+  troubles: Trouble[],
+  options: WorldOptions & Pick<AppParts, 'openLedger'>,
+): App {
+  const { concurrency = 64 } = options
+  const redact = (value: Json): Json => value
+  const app = createApp({
+    tenant: 'local',
+    workflows: Object.fromEntries(workflows.map((w, i) => [`w${i}`, w])),
+    dispatcher: (ledger, clock) => localDispatcher({ ledger, clock, concurrency }),
+    extend: () => [acting],
+    clock: systemClock,
+    ids: systemIds(),
+    live: liveBus({ redact }),
+    redact,
+    drives: true,
+    onTrouble: (ref, error) => void troubles.push({ run: ref.stream.slice(4), error }),
+    ...options,
+  })
+  cleanups.push(() => app.close())
+  return app
 }
 
 /** A workflow with neither schemas nor the types of the rooms above. `edit` stands for a change of its text. */
 export function flow<I = unknown, O = unknown>(
   name: string,
-  code: (run: DurableRun, input: I) => Promise<O>,
+  code: (run: ActingRun, input: I) => Promise<O>,
   edit = '',
 ): AnyWorkflow & { readonly code: (run: never, input: never) => Promise<O> } {
   return {
@@ -81,7 +112,6 @@ export function flow<I = unknown, O = unknown>(
   }
 }
 
-/** Starts a run in an app of its own and waits for its end. */
 export async function begin(app: App, name: string, input: unknown, id = 'r'): Promise<RunHandle> {
   return app.start(name, input, { id })
 }
@@ -155,18 +185,11 @@ export async function goOn(
   recorded: Recorded,
   count: number,
   workflows: readonly AnyWorkflow[],
-  options: Partial<ConvokeOptions> = {},
+  options: WorldOptions = {},
 ): Promise<{ readonly app: App; readonly handle: RunHandle; readonly troubles: Trouble[] }> {
   const ledger = await cutAt(recorded, count)
   const troubles: Trouble[] = []
-  const app = convoke({
-    store: async () => ledger,
-    tenant: recorded.tenant,
-    workflows: named(workflows),
-    onTrouble: (ref, error) => void troubles.push({ run: ref.stream.slice(4), error }),
-    ...options,
-  })
-  cleanups.push(() => app.close())
+  const app = assemble(workflows, troubles, { openLedger: async () => ledger, tenant: recorded.tenant, ...options })
   await app.work()
   return { app, handle: await app.run(recorded.run), troubles }
 }
