@@ -11,6 +11,7 @@ import { drive, type Driven, type Runtime } from '../replay/drive.ts'
 import type { Extension } from '../replay/run.ts'
 import { startRun } from '../replay/start.ts'
 import type { AnyWorkflow, Workflow } from '../replay/workflow.ts'
+import { statusBoard } from './status.ts'
 import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
 
 export interface StartOptions {
@@ -109,10 +110,7 @@ export function createApp(parts: AppParts): App {
       })
     workflows.set(workflow.name, workflow)
   }
-  const statusListeners = new Set<() => void>()
-  const notify = (): void => {
-    for (const listener of statusListeners) listener()
-  }
+  const status = statusBoard()
   let opening: Promise<Open> | undefined
   let working: Promise<Working> | undefined
   let closed = false
@@ -123,18 +121,17 @@ export function createApp(parts: AppParts): App {
     if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
     return (opening ??= (async () => {
       const ledger = await parts.openLedger()
-      ledger.onChange(notify)
+      ledger.onChange(() => status.anyChanged())
       const handles: HandleDeps = {
         ledger,
         clock: parts.clock,
         ids: parts.ids,
         live: parts.live,
         redact: parts.redact,
-        wake: async (ref) => void (await (await working)?.dispatcher.wake(ref)),
-        onStatus: (listener) => {
-          statusListeners.add(listener)
-          return () => statusListeners.delete(listener)
+        wake: async (ref) => {
+          await (await working)?.dispatcher.wake(ref)
         },
+        onStatus: (ref, listener) => status.on(ref, listener),
         digestOf: (name) => workflows.get(name),
       }
       return { ledger, handles }
@@ -166,7 +163,7 @@ export function createApp(parts: AppParts): App {
             return 'lost' as const
           },
         )
-        notify()
+        status.changed(ref)
         return result
       })
       return { dispatcher, leases }
@@ -217,7 +214,7 @@ export function createApp(parts: AppParts): App {
       const opened = await opening?.catch(() => undefined)
       await opened?.ledger.close()
       await parts.onClose?.()
-      notify()
+      status.close()
       atRest()
     },
   }

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { statusBoard } from './status.ts'
+
+const ref = (run: string) => ({ tenant: 't', stream: `run/${run}` })
+
+test('a named run calls its own listeners only', () => {
+  const board = statusBoard()
+  const heard: string[] = []
+  board.on(ref('a'), () => heard.push('a'))
+  const off = board.on(ref('b'), () => heard.push('b'))
+  board.changed(ref('b'))
+  expect(heard).toEqual(['b'])
+  off()
+  off()
+  board.changed(ref('b'))
+  expect(heard).toEqual(['b'])
+})
+
+test('a few listeners hear at once of a change that may concern any run', () => {
+  const board = statusBoard()
+  let heard = 0
+  for (let i = 0; i < 16; i++) board.on(ref(`r${i}`), () => heard++)
+  board.anyChanged()
+  board.anyChanged()
+  expect(heard).toBe(32)
+})
+
+test('many listeners hear of many such changes once, and later ones are not missed', async () => {
+  const board = statusBoard()
+  let heard = 0
+  for (let i = 0; i < 100; i++) board.on(ref(`r${i}`), () => heard++)
+  for (let i = 0; i < 50; i++) board.anyChanged()
+  expect(heard).toBe(0)
+  await sleep(50)
+  expect(heard).toBe(100)
+  board.anyChanged()
+  board.close()
+  expect(heard).toBe(200)
+  await sleep(50)
+  expect(heard).toBe(200)
+})
+
+test('who listens again from within a call is not called twice by it', () => {
+  const board = statusBoard()
+  let heard = 0
+  const listen = (): void => {
+    heard++
+    board.on(ref('a'), listen)
+  }
+  board.on(ref('a'), listen)
+  board.changed(ref('a'))
+  expect(heard).toBe(1)
+})

@@ -1,0 +1,71 @@
+import type { StreamRef } from '../ports/ledger.ts'
+
+/**
+ * Who waits for a run's status to change. A run that was driven here is named when its drive ends; what the ledger
+ * tells of may concern any run, so then all who wait look again, each with a read. Invariant: such looks are spaced by
+ * the number of those who look, so that a thousand waiters do not turn every commit into a thousand reads.
+ */
+export interface StatusBoard {
+  /** Calls back whenever the run may have changed. Returns the unsubscribe. */
+  on(ref: StreamRef, listener: () => void): () => void
+  /** This run has changed. */
+  changed(ref: StreamRef): void
+  /** Some run may have changed. */
+  anyChanged(): void
+  /** Calls all back once more; nothing is spaced from here on. */
+  close(): void
+}
+
+/** Milliseconds between two looks of everybody, for each who waits: a read costs both threads about half of that. */
+const spacingMs = 0.1
+/** So few are called at once. */
+const few = 16
+
+export function statusBoard(): StatusBoard {
+  const listeners = new Map<string, Set<() => void>>()
+  let waiting = 0
+  let timer: NodeJS.Timeout | undefined
+
+  const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
+
+  function callAll(): void {
+    for (const set of [...listeners.values()]) for (const listener of [...set]) listener()
+  }
+
+  return {
+    on(ref, listener) {
+      const key = keyOf(ref)
+      // The same function twice is two subscriptions.
+      const own = (): void => listener()
+      const set = listeners.get(key)
+      if (set === undefined) listeners.set(key, new Set([own]))
+      else set.add(own)
+      waiting++
+      return () => {
+        const left = listeners.get(key)
+        if (left?.delete(own) !== true) return
+        waiting--
+        if (left.size === 0) listeners.delete(key)
+      }
+    },
+    changed(ref) {
+      for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener()
+    },
+    anyChanged() {
+      if (timer !== undefined || waiting === 0) return
+      if (waiting <= few) {
+        callAll()
+        return
+      }
+      timer = setTimeout(() => {
+        timer = undefined
+        callAll()
+      }, waiting * spacingMs).unref()
+    },
+    close() {
+      clearTimeout(timer)
+      timer = undefined
+      callAll()
+    },
+  }
+}
