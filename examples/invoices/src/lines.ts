@@ -1,4 +1,4 @@
-import type { JsonObject, LedgerRecord } from 'convoke'
+import type { Json, JsonObject, LedgerRecord } from 'convoke'
 
 // Turns records into the lines a person sees. Records, not calls: what is printed has happened and is on disk.
 
@@ -36,7 +36,7 @@ export function describe(record: LedgerRecord, caught: Caught): Line | undefined
       else caught.malformed++
       return {
         who: path.split('/').at(-2)?.replace(/#.*/, '') ?? '',
-        says: `${short(problems[0] ?? '', 60)} → repair ${String(p['repair'])}/${String(p['of'])}`,
+        says: `${short(problems[0] ?? '', 60)} → repair ${text(p['repair'])}/${text(p['of'])}`,
       }
     }
     case 'attempt.rolledback': {
@@ -51,10 +51,10 @@ export function describe(record: LedgerRecord, caught: Caught): Line | undefined
     case 'approval.requested':
       return {
         who: 'waiting',
-        says: `${p['category'] === 'external-communication' ? 'e-mail' : 'payment'}, approval ${String(p['id'])}`,
+        says: `${p['category'] === 'external-communication' ? 'e-mail' : 'payment'}, approval ${text(p['id'])}`,
       }
     case 'approval.decided':
-      return { who: 'person', says: `${String(p['decision'])} by ${record.actor.id}` }
+      return { who: 'person', says: `${text(p['decision'])} by ${record.actor.id}` }
     default:
       return undefined
   }
@@ -71,7 +71,7 @@ function completed(stream: string, path: string, p: Payload, caught: Caught): Li
               who: 'intake',
               says: `${inner['source'] === 'xml' ? 'XML' : 'text layer'}, ${Object.keys(inner['document'] as object).length} fields`,
             }
-          : { who: 'intake', says: `set aside: ${String(inner['code'])}` }
+          : { who: 'intake', says: `set aside: ${text(inner['code'])}` }
       case 'validation': {
         const findings = (inner['findings'] ?? []) as readonly { kind: string; says: string }[]
         for (const finding of findings) if (finding.kind === 'overdraw') caught.overdraws.add(stream)
@@ -80,8 +80,7 @@ function completed(stream: string, path: string, p: Payload, caught: Caught): Li
           ? { who: 'validation', says: 'asked again' }
           : {
               who: 'validation',
-              says:
-                findings.length === 0 ? `matches ${String(inner['po'] ?? '')}` : findings.map((f) => f.says).join('; '),
+              says: findings.length === 0 ? `matches ${text(inner['po'])}` : findings.map((f) => f.says).join('; '),
             }
       }
       case 'planner': {
@@ -94,25 +93,30 @@ function completed(stream: string, path: string, p: Payload, caught: Caught): Li
         }
       }
       case 'exception':
-        return { who: 'exception', says: `drafted: ${String(inner['subject'])}` }
+        return { who: 'exception', says: `drafted: ${text(inner['subject'])}` }
       default:
         return undefined
     }
   if (p['op'] !== 'call') return undefined
   if (value['status'] === 'paid')
-    return { who: 'erp', says: `paid ${String(value['amount'])} ${String(value['currency'])}` }
+    return { who: 'erp', says: `paid ${text(value['amount'])} ${text(value['currency'])}` }
   if (value['status'] === 'credited')
-    return { who: 'erp', says: `credited ${String(value['amount'])} ${String(value['currency'])}` }
+    return { who: 'erp', says: `credited ${text(value['amount'])} ${text(value['currency'])}` }
   if (value['status'] === 'refused') {
     if (value['code'] === 'PO_EXCEEDED') caught.overdraws.add(stream)
     if (value['code'] === 'INVOICE_EXISTS' || value['code'] === 'ALREADY_PAID') caught.duplicates.add(stream)
-    return { who: 'erp', says: `refused: ${String(value['code'])}` }
+    return { who: 'erp', says: `refused: ${text(value['code'])}` }
   }
   return undefined
 }
 
-function short(text: string, max: number): string {
-  return text.length <= max ? text : `${text.slice(0, max - 1)}…`
+/** Text and numbers of a record as they are; anything else is not for a line. */
+function text(value: Json | undefined): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
+
+function short(said: string, max: number): string {
+  return said.length <= max ? said : `${said.slice(0, max - 1)}…`
 }
 
 /** The invoice number, once a run has read it. */

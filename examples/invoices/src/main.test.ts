@@ -53,8 +53,8 @@ describe('the main job', () => {
       expect(Object.keys(by)).toHaveLength(16)
       for (const file of ['inv-1002.pdf', 'inv-1003.pdf', 'inv-1007.pdf', 'inv-1010.pdf'])
         expect(by[file]?.status).toBe('paid')
-      expect([by['inv-1001.pdf']?.status, by['inv-1012.pdf']?.status].sort()).toEqual(['exception', 'paid'])
-      expect([by['inv-1013.pdf']?.status, by['inv-1014.pdf']?.status].sort()).toEqual(['exception', 'paid'])
+      expect(new Set([by['inv-1001.pdf']?.status, by['inv-1012.pdf']?.status])).toEqual(new Set(['exception', 'paid']))
+      expect(new Set([by['inv-1013.pdf']?.status, by['inv-1014.pdf']?.status])).toEqual(new Set(['exception', 'paid']))
       expect(by['inv-1011.pdf']).toMatchObject({ status: 'waiting' })
       for (const [file, why] of [
         ['inv-1004.pdf', 'quantity'],

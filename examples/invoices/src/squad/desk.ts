@@ -5,7 +5,7 @@ export interface Seen<T> {
   readonly id: string
   readonly value: T
   /** Exactly what stands in the piece for a member, to be quoted. */
-  quote(...path: readonly (string | number)[]): string
+  readonly quote: (...path: readonly (string | number)[]) => string
 }
 
 export interface Desk {

@@ -147,7 +147,7 @@ function refusalFinding(refusal: Refusal, document: InvoiceDocument): Finding {
   if (refusal.code === 'PO_EXCEEDED')
     return {
       kind: 'overdraw',
-      says: `${amount ?? ''} billed, ${String(open ?? '0.00')} open on ${document.po ?? ''}`,
+      says: `${amount ?? ''} billed, ${typeof open === 'string' ? open : '0.00'} open on ${document.po ?? ''}`,
       ...(amount === undefined ? {} : { billed: amount }),
       ...(typeof open === 'string' ? { booked: open } : {}),
     }

@@ -9,6 +9,7 @@ export class StepPromise<T> extends Promise<T> {
     return Promise
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- a promise that notes who looks at it has to see `then`
   override then<A = T, B = never>(
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
@@ -19,6 +20,6 @@ export class StepPromise<T> extends Promise<T> {
 
   /** Handles a rejection without counting as observed. */
   static quiet(promise: StepPromise<unknown>): void {
-    Promise.prototype.then.call(promise, undefined, () => undefined)
+    void Promise.prototype.then.call(promise, undefined, () => undefined)
   }
 }
