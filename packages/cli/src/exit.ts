@@ -1,4 +1,4 @@
-import { codes, ConvokeError, type Handling, type RunRow } from 'convoke'
+import { codes, type ConvokeError, type Handling, type RunRow } from 'convoke'
 
 /** Exit codes are API: scripts branch on them. */
 export const exit = {

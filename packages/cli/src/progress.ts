@@ -54,7 +54,7 @@ export function tell(record: LedgerRecord, style: Style): Told | undefined {
       return told(`tried again: ${line(text(object(p['error'])['message']) ?? '', 100)}`)
     case 'answer.rejected':
       return told(
-        `${style.warn('answer sent back')} ${String(p['repair'] ?? '')}/${String(p['of'] ?? '')}: ${line(problems(p), 120)}`,
+        `${style.warn('answer sent back')} ${brief(p['repair'])}/${brief(p['of'])}: ${line(problems(p), 120)}`,
       )
     case 'attempt.rolledback': {
       const reason = object(object(p['value'])['reason'])

@@ -1,4 +1,4 @@
-import { ConvokeError, type App, type RunRow } from 'convoke'
+import type { App, ConvokeError, LedgerRecord, RunRow } from 'convoke'
 
 // Waits until a run has ended or nothing in this process can bring it further. A run that waits for a child is not
 // there yet while the child goes on; a run that was continued is as far as the one that continues it.
@@ -28,7 +28,7 @@ async function nextOf(app: App, run: string): Promise<string> {
   const ref = { tenant: app.tenant, stream: `run/${run}` }
   const { seq } = await ledger.head(ref)
   const [record] = await ledger.read(ref, { from: seq, limit: 1 })
-  return (record?.payload as { readonly next: string }).next
+  return ((record as LedgerRecord).payload as { readonly next: string }).next
 }
 
 const patience = 3

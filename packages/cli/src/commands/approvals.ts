@@ -1,4 +1,5 @@
 import {
+  brief,
   changeLine,
   ConvokeError,
   decideApproval,
@@ -113,11 +114,11 @@ function showText(row: ApprovalRow, action: JsonObject, { out }: Context): strin
   ]
   if (row.expires !== undefined) facts.push(['lapses', `${moment(row.expires)} UTC, ${ago(row.expires, now)}`])
   const { ancestor, sent, question, show, ...rest } = action
-  const body = row.kind === 'decision' ? { ...(show === undefined ? {} : { show }) } : rest
+  const body = row.kind === 'decision' ? (show === undefined ? {} : { show }) : rest
   return [
     `${style.strong(row.id)}  ${line(row.title, 200)}  ${style.warn(statusOf(row))}`,
     ...facts.map(([name, text]) => `  ${style.faint(name.padEnd(6))}  ${text}`),
-    ...(question === undefined ? [] : ['', `  ${line(String(question), 400)}`]),
+    ...(question === undefined ? [] : ['', `  ${brief(question, 400)}`]),
     ...(Object.keys(body).length === 0 ? [] : ['', indent(JSON.stringify(body, null, 2))]),
     ...(sent === undefined ? [] : ['', `  it was sent: ${exact(sent, 300)}`]),
     ...(ancestor === undefined ? [] : ['', '  the original already did:', indent(JSON.stringify(ancestor, null, 2))]),

@@ -71,7 +71,7 @@ export function statusOf(row: RunRow): string {
 function paintStatus(text: string, style: Style): string {
   if (/^done|^continued/.test(text)) return style.good(text)
   if (/^failed|^stopped/.test(text)) return style.bad(text)
-  return /^waits/.test(text) ? style.warn(text) : text
+  return text.startsWith('waits') ? style.warn(text) : text
 }
 
 function runsTable(rows: readonly RunRow[], style: Style, width: number, now: number): string {

@@ -214,7 +214,7 @@ function faultIn(error: ConvokeError, from: number): NonNullable<Page['fault']> 
   const seq = error.details?.['seq']
   return {
     seq: typeof seq === 'number' ? seq : from,
-    kind: / is missing$/.test(error.message) ? 'missing' : 'broken',
+    kind: error.message.endsWith(' is missing') ? 'missing' : 'broken',
     message: error.message,
   }
 }

@@ -1,6 +1,6 @@
 import { isInside } from '../core/path.ts'
-import type { Cause, CauseKind, RecordRef } from '../core/record.ts'
-import { isTerminal, readRef, type Entry, type Readable, type RunRecords } from './records.ts'
+import type { CauseKind, RecordRef } from '../core/record.ts'
+import { isTerminal, readRef, text, type Entry, type Readable, type RunRecords } from './records.ts'
 
 // Walks causes backwards. A record inside a finished ask is told as part of that ask, unless the question is about the
 // inside of it.
@@ -39,46 +39,80 @@ export async function traceBack(
   const terminals = new Map(run.all.filter(isTerminal).map((e) => [e.record.path as string, e]))
   const lift = lifter(run, terminals, about)
   const links = new Map<RecordRef, Link>()
+  const notes = new Map<RecordRef, Link['from']>()
   const queue: RecordRef[] = about === undefined ? endsOf(run, terminals) : [about.ref]
   for (let i = 0; i < queue.length && links.size < maxLinks; i++) {
     const found = run.byRef.get(queue[i] as string) ?? (await readRef(ledger, run.tenant, queue[i] as string))
     if (found === undefined) continue
     const entry = lift(found)
-    if (links.has(entry.ref)) continue
-    const causes = followed(entry, control)
-    const from = new Map<string, Link['from'][number]>()
-    for (const { ref, kind } of causes) {
-      const cause = run.byRef.get(ref)
-      const step = cause === undefined ? undefined : lift(cause)
-      if (step?.ref === entry.ref) continue
-      const path = step?.record.path
-      const key = step?.ref ?? ref
-      if (!from.has(key)) from.set(key, { ref: key, kind, ...(path === undefined ? {} : { path }) })
-      queue.push(key)
+    if (links.has(entry.ref) || notes.has(entry.ref)) continue
+    const from = followed(causesOf(run, entry, lift), control)
+    queue.push(...from.map((f) => f.ref))
+    // A note that a scope made about itself only passes on what it came after.
+    if (isNote(entry)) {
+      notes.set(entry.ref, from)
+      continue
     }
     const path = stepPath(entry)
-    links.set(entry.ref, { ref: entry.ref, entry, from: [...from.values()], ...(path === undefined ? {} : { path }) })
+    links.set(entry.ref, { ref: entry.ref, entry, from, ...(path === undefined ? {} : { path }) })
   }
-  const told = new Map([...links.values()].map((link) => [link.path ?? link.ref, link]))
+  const told = new Map<string, Link>()
+  for (const link of links.values()) told.set(link.path ?? link.ref, { ...link, from: throughNotes(link.from, notes) })
   const order = new Map(run.all.map((e, i) => [e.ref, i]))
+  const givenUp = run.all.flatMap((e) =>
+    e.record.type === 'attempt.rolledback' ? [(e.record.path as string).replace(/~rolledback$/, '')] : [],
+  )
+  const outside = [...givenUp, ...told.keys()]
   return {
     links: [...told.values()].sort((a, b) => (order.get(a.ref) ?? -1) - (order.get(b.ref) ?? -1)),
     apart: [...terminals.values()]
-      .filter((e) => lift(e) === e && !links.has(e.ref) && isWork(e))
+      .filter((e) => lift(e) === e && !isNote(e) && !outside.some((path) => isInside(e.record.path as string, path)))
       .map((e) => e.record.path as string),
   }
+}
+
+type From = Link['from'][number]
+
+/** The causes of a record that are told elsewhere, each once. */
+function causesOf(run: RunRecords, entry: Entry, lift: (entry: Entry) => Entry): readonly From[] {
+  const from = new Map<RecordRef, From>()
+  for (const { ref, kind } of entry.record.causes) {
+    // A message is told by its copy in the run; its original in the inbox says the same.
+    if (entry.record.type === 'inbox.received' && ref.startsWith('inbox/')) continue
+    const cause = run.byRef.get(ref)
+    const step = cause === undefined ? undefined : lift(cause)
+    if (step?.ref === entry.ref) continue
+    const path = step?.record.path
+    const key = step?.ref ?? ref
+    if (!from.has(key)) from.set(key, { ref: key, kind, ...(path === undefined ? {} : { path }) })
+  }
+  return [...from.values()]
 }
 
 /**
  * Text and numbers carry no identity, so a step may be linked to what it was made from by nothing but coming after it.
  * Then that is followed, though it proves less.
  */
-function followed(entry: Entry, control: boolean): readonly Cause[] {
-  const { causes } = entry.record
-  // A message is told by its copy in the run; its original in the inbox says the same.
-  if (entry.record.type === 'inbox.received') return causes.filter((c) => !c.ref.startsWith('inbox/'))
-  const linked = causes.filter((c) => c.kind !== 'control')
-  return control || linked.length === 0 ? causes : linked
+function followed(from: readonly From[], control: boolean): readonly From[] {
+  const linked = from.filter((c) => c.kind !== 'control')
+  return control || linked.length === 0 ? from : linked
+}
+
+function throughNotes(from: readonly From[], notes: ReadonlyMap<RecordRef, readonly From[]>): readonly From[] {
+  const found = new Map<RecordRef, From>()
+  const seen = new Set<RecordRef>()
+  const queue = [...from]
+  for (let i = 0; i < queue.length; i++) {
+    const one = queue[i] as From
+    const passed = notes.get(one.ref)
+    if (passed === undefined) {
+      if (!found.has(one.ref)) found.set(one.ref, one)
+    } else if (!seen.has(one.ref)) {
+      seen.add(one.ref)
+      queue.push(...passed)
+    }
+  }
+  return [...found.values()]
 }
 
 /** What the run as a whole rests on: the causes of its end, or while it goes on what nothing else was built on yet. */
@@ -113,6 +147,8 @@ function lifter(
       at = outer
       if (path === fold) break
     }
+    // A value that a person put in is told with the step whose value it replaces.
+    if (at.record.type === 'value.superseded') return terminals.get(text(at.payload['path']) ?? '') ?? at
     const { path } = at.record
     // A note at a step's path (an intent, a decision) is told with the step.
     return path === undefined || isTerminal(at) ? at : (terminals.get(path) ?? latest.get(path) ?? at)
@@ -128,8 +164,7 @@ function stepPath(entry: Entry): string | undefined {
     : path.replace(/~(committed|rolledback)$/, '')
 }
 
-/** Milestones and notes are no work that anything would be built on. */
-function isWork(entry: Entry): boolean {
-  const op = entry.payload['op']
-  return op !== 'checkpoint' && op !== 'attempt' && op !== 'patch' && op !== 'race' && op !== 'task' && op !== 'role'
+/** Milestones, and what scopes note about themselves, are no work that anything would be built on. */
+function isNote(entry: Entry): boolean {
+  return ['checkpoint', 'attempt', 'patch', 'race'].includes(text(entry.payload['op']) ?? '')
 }

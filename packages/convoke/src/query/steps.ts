@@ -156,7 +156,18 @@ function startOf(node: Node, children: readonly Step[], ending: Entry | undefine
       const at = run.byRef.get(cause.ref)?.record.at ?? 0
       if (at <= (ending?.record.at ?? 0)) began = Math.max(began, at)
     }
-  return began
+  return Math.max(began, wokenBefore(ending, run))
+}
+
+/** While a run is parked no step without records of its own is under way. */
+function wokenBefore(ending: Entry | undefined, { own }: RunRecords): number {
+  const at = ending === undefined ? -1 : own.indexOf(ending)
+  for (let i = at - 1; i >= 0; i--) {
+    if ((own[i] as Entry).record.type !== 'run.parked') continue
+    const next = own[i + 1] as Entry
+    return (next.record.type === 'inbox.received' ? next : (own[i] as Entry)).record.at
+  }
+  return 0
 }
 
 function openOp(node: Node): string {

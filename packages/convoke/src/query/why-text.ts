@@ -34,7 +34,8 @@ export function renderWhy(data: Why, style: Style = plain): string {
 }
 
 function heading(data: Why, style: Style): string {
-  const facts = [`${data.workflow}@${data.version}`, data.status, duration(data.ms), ...spent(data.usage)]
+  const status = data.status === 'parked' ? `waits for ${waitsFor(data.decided.waiting ?? 'signal')}` : data.status
+  const facts = [`${data.workflow}@${data.version}`, status, duration(data.ms), ...spent(data.usage)]
   return `${style.strong(data.run)}  ${facts.join(' · ')}`
 }
 
@@ -53,7 +54,7 @@ function decision(data: Why, style: Style): string[] {
   if (decided.waiting !== undefined) {
     const open = data.chain.flatMap((step) => step.approvals).filter((a) => a.state === 'pending')
     return [
-      `${style.strong(subject)}  ${style.warn('nothing yet')}: waits for ${waitsFor(decided.waiting)}`,
+      `${style.strong(subject)}  ${style.warn('nothing yet')}`,
       ...open.map((a) => `  ${a.id}  ${line(a.title, 100)}`),
     ]
   }
