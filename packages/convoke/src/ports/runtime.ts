@@ -4,8 +4,8 @@ import type { Json } from '../core/json.ts'
 export interface Clock {
   now(): number
   monotonic(): number
-  /** Resolves after `ms`, or rejects with the signal's reason. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Resolves after `ms`, or rejects with the signal's reason. `background` waits keep no process alive. */
+  sleep(ms: number, signal?: AbortSignal, options?: { readonly background?: boolean }): Promise<void>
 }
 
 /** Randomness, passed in. */

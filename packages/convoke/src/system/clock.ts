@@ -7,16 +7,16 @@ const maxTimer = 2_147_483_647
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  async sleep(ms, signal) {
+  async sleep(ms, signal, { background = false } = {}) {
     const until = performance.now() + ms
     for (let left = ms; ; left = until - performance.now()) {
-      await pause(Math.min(Math.max(left, 0), maxTimer), signal)
+      await pause(Math.min(Math.max(left, 0), maxTimer), signal, background)
       if (left <= maxTimer) return
     }
   },
 }
 
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(ms: number, signal: AbortSignal | undefined, background: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(signal.reason as Error)
@@ -30,6 +30,7 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
       signal?.removeEventListener('abort', abort)
       resolve()
     }, ms)
+    if (background) timer.unref()
     signal?.addEventListener('abort', abort, { once: true })
   })
 }
