@@ -72,8 +72,9 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
         `the run has no finished step ${JSON.stringify(change.step)} to correct`,
         { next: 'convoke show prints the steps of a run' },
       )
-    // Whatever came after a corrected step may have used its value, so nothing after it is simply kept.
-    if (step.record.seq < at && usedBetween(entries, step, at)) at = step.record.seq
+    // Whatever came after a corrected step may have used its value, if only to decide what to do next: nothing after it
+    // is simply kept.
+    at = Math.min(at, step.record.seq)
     return {
       step,
       value: setAt(step.payload['value'] ?? null, change.pointer, change.value),
@@ -134,14 +135,4 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
   }
   await deps.ledger.append([{ ...fresh.append, records }], { blobs })
   return id
-}
-
-function usedBetween(entries: readonly Entry[], step: Entry, at: number): boolean {
-  const ref = `${step.record.stream}@${step.record.seq}`
-  return entries.some(
-    (e) =>
-      e.record.seq > step.record.seq &&
-      e.record.seq <= at &&
-      e.record.causes.some((c) => c.ref === ref && c.kind !== 'control'),
-  )
 }
