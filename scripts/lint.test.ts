@@ -26,6 +26,7 @@ beforeAll(() => {
   house = mkdtempSync(join(tmpdir(), 'convoke-canaries-'))
   cpSync(join(root, 'scripts', 'canaries'), house, { recursive: true })
   cpSync(join(root, 'scripts', 'lint'), join(house, 'scripts', 'lint'), { recursive: true })
+  cpSync(join(root, 'packages', 'convoke', 'lint'), join(house, 'packages', 'convoke', 'lint'), { recursive: true })
   for (const file of ['.oxlintrc.json', 'tsconfig.base.json', 'tsconfig.json'])
     cpSync(join(root, file), join(house, file))
   symlinkSync(join(root, 'node_modules'), join(house, 'node_modules'))
@@ -85,7 +86,7 @@ describe('other rules of the house', () => {
 test('a variable shared between branches is caught, and what stays within a branch is not', () => {
   const lines = readFileSync(join(root, 'scripts/canaries/examples/shared/src/branches.ts'), 'utf8').split('\n')
   const wrong = lines.flatMap((line, i) => (line.includes('// caught') ? [i + 1] : []))
-  const hits = found.filter((d) => d.code === 'house(no-shared-branch-variable)')
+  const hits = found.filter((d) => d.code === 'convoke(no-shared-branch-variable)')
   expect(wrong.length).toBe(6)
   expect(hits.map((d) => d.labels[0]?.span.line).toSorted((a = 0, b = 0) => a - b)).toEqual(wrong)
 })
