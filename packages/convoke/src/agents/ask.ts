@@ -13,14 +13,7 @@ import { environmentOf } from './environment.ts'
 import { evidenceBook } from './evidence-book.ts'
 import { runLoop } from './loop.ts'
 import { assertBudget, makeMeter, runMeter, type Meter } from './meter.ts'
-import {
-  requestedOperation,
-  resolvedOperation,
-  type Requested,
-  type Requester,
-  type Resolved,
-  type TaskTerms,
-} from './records.ts'
+import { requestedOperation, resolvedOperation, type Requested, type Resolved, type TaskTerms } from './records.ts'
 import type { Bound } from './registry.ts'
 import { judgeAnswer, rejection, type Accepted } from './judge.ts'
 import { keepSession, sessionOf } from './session.ts'

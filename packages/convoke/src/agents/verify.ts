@@ -28,17 +28,17 @@ export interface RoleVerifier<T, I, O> {
   /** What the role is given; the value unless said. */
   readonly input?: (value: T, outcome: Outcome<T> | undefined) => I
   /** Reads the role's output; `{ ok, problems }` unless said. */
-  readonly verdict?: (output: O) => { readonly ok: boolean; readonly problems?: readonly string[] }
+  readonly verdict?: (output: O) => { readonly ok: boolean; readonly problems?: readonly string[] | undefined }
   readonly agent?: string
 }
 
 /** `true` and an empty list mean that it passes; everything else is what is wrong. */
 export type FunctionVerdict =
-  boolean | string | readonly string[] | { readonly ok: boolean; readonly problems?: readonly string[] }
+  boolean | string | readonly string[] | { readonly ok: boolean; readonly problems?: readonly string[] | undefined }
 
 /** Judges a value before the run moves on: a role, code, or a person. */
 export type Verifier<T> =
-  | Role<T, { readonly ok: boolean; readonly problems?: readonly string[] }>
+  | Role<T, { readonly ok: boolean; readonly problems?: readonly string[] | undefined }>
   | RoleVerifier<T, never, never>
   | ((value: T, outcome: Outcome<T> | undefined) => FunctionVerdict | Promise<FunctionVerdict>)
   | Person
@@ -134,7 +134,7 @@ function normalized(said: FunctionVerdict): { ok: boolean; problems: readonly st
   if (typeof said === 'boolean') return { ok: said, problems: said ? [] : ['rejected without a reason'] }
   if (typeof said === 'string') return { ok: said === '', problems: said === '' ? [] : [said] }
   if (Array.isArray(said)) return { ok: said.length === 0, problems: said as readonly string[] }
-  const { ok, problems } = said as { readonly ok: boolean; readonly problems?: readonly string[] }
+  const { ok, problems } = said as { readonly ok: boolean; readonly problems?: readonly string[] | undefined }
   if (typeof ok !== 'boolean')
     throw new ConvokeError('VERIFICATION_FAILED', 'the verifier gave no verdict: expected { ok, problems }', {
       details: { said: said as unknown as Json },

@@ -2,9 +2,7 @@ import type { Outcome } from '../contracts/outcome.ts'
 import type { AnyRole, Role } from '../contracts/role.ts'
 import { jsonSchemaOf, problemsOf } from '../contracts/schema.ts'
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
-import type { Json, JsonObject } from '../core/json.ts'
-import type { AgentRun } from '../agents/run.ts'
-import type { DurableRun } from '../replay/durable-run.ts'
+import type { Json } from '../core/json.ts'
 import {
   planProblems,
   referencesIn,
@@ -15,8 +13,7 @@ import {
   type PlanRequest,
 } from './plan.ts'
 import { semaphore } from './semaphore.ts'
-
-type Run = DurableRun & AgentRun
+import type { PatternRun as Run } from './sequence.ts'
 
 export interface SuperviseOptions<G> {
   readonly planner: Role<PlanRequest<G>, Plan>

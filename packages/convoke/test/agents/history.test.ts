@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { agent } from '../../src/agents/define.ts'
 import { role } from '../../src/contracts/role.ts'
 import { runStream } from '../../src/core/projections.ts'
-import type { Message } from '../../src/ports/model.ts'
+import type { Message, Model } from '../../src/ports/model.ts'
 import { rule, scriptedModel } from '../../src/testing/scripted-model.ts'
 import { tenant, world, type Cast, type World } from './world.ts'
 
@@ -35,12 +35,17 @@ const talker = agent({
     return { turns: messages.length / 2 }
   },
 })
-const model = scriptedModel({
-  id: 'talk',
-  rules: [
-    rule({ name: 'say', when: () => true, reply: (request) => line('model', (request.messages.length + 1) / 2) }),
-  ],
-})
+/** A model that does not look at what it is asked, so that the time is ours. */
+const model: Model = {
+  id: 'scripted/talk',
+  provider: 'scripted',
+  kind: 'scripted',
+  generate: async ({ messages }) => ({
+    parts: [{ type: 'text', text: line('model', (messages.length + 1) / 2) }],
+    finish: 'stop',
+    tokens: {},
+  }),
+}
 
 test('a conversation of 500 turns costs what its messages weigh, not their square', async () => {
   const w = await setting({ agents: [talker], model })
