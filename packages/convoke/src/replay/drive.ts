@@ -1,6 +1,6 @@
 import { canonicalize } from '../core/canonical.ts'
 import { ConvokeError, errorJson, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
-import { hmac } from '../core/hash.ts'
+import { hmacKey } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
@@ -126,7 +126,7 @@ class Drive {
         },
       )
     const key = await tenantKey(ledger, this.#ref.tenant)
-    const keyed = (text: string): string => hmac(key, text)
+    const keyed = hmacKey(key)
     this.#sequencer = new Sequencer({
       ledger,
       ref: this.#ref,

@@ -1,4 +1,3 @@
-import { decode } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { seal, type Blob, type Draft, type Head, type LedgerRecord } from '../core/record.ts'
@@ -63,7 +62,7 @@ export class Sequencer {
     if (sealed.spilled !== undefined) this.#blobs.push(sealed.spilled)
     return {
       record: sealed.record,
-      payload: (sealed.spilled === undefined ? sealed.record.payload : decode(sealed.body)) as JsonObject,
+      payload: sealed.payload as JsonObject,
     }
   }
 
