@@ -31,7 +31,7 @@ export interface Leases {
   isAlive(worker: string): boolean
   /** Outside one: a hint. */
   seemsAlive(worker: string): boolean
-  /** @throws LEASE_EXPIRED when the worker is one of ours and its lease has passed */
+  /** @throws LEASE_EXPIRED when the worker is ours and its lease has passed, or was given up or declared dead */
   check(owner: string): void
   close(): void
 }
@@ -222,7 +222,7 @@ export function createLeases(parts: {
     },
     check(owner) {
       const mine = held.get(owner)
-      if (mine !== undefined && passed(mine)) throw expired(owner)
+      if (mine === undefined ? find.get(owner) === undefined : passed(mine)) throw expired(owner)
     },
     close() {
       for (const lock of locks.values()) lock.close()

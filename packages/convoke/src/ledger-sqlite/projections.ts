@@ -17,8 +17,6 @@ export function isProjected(stream: string, type: string): boolean {
   return stream.startsWith('inbox/') || (stream.startsWith('run/') && /^(run|approval)\./.test(type))
 }
 
-export { projectionVersion }
-
 export function mergeRun(row: RunRow | undefined, set: Extract<Change, { kind: 'run' }>['set']): RunRow {
   const { dueClear, parkedClear, ...values } = set
   const merged: { -readonly [K in keyof RunRow]?: RunRow[K] } = { ...row, ...values }

@@ -1,8 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Json } from '../core/json.ts'
+import { projectionVersion } from '../core/projections.ts'
 import type { LedgerRecord } from '../core/record.ts'
 import type { Blobs } from './blobs.ts'
-import { isProjected, projectionVersion, type Projections } from './projections.ts'
+import { isProjected, type Projections } from './projections.ts'
 import { newer } from './schema.ts'
 import { parseShape } from './wire.ts'
 

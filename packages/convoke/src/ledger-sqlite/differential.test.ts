@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Ledger } from '../ports/ledger.ts'
+import { performScript, type Operation } from '../testing/ledger-script.ts'
+import { createMemoryStore } from '../testing/memory-ledger.ts'
+import { openSqliteLedger } from './index.ts'
+
+// The embedded ledger against the plain one, under the same random operations, from two ledgers on one store each.
+
+const dir = mkdtempSync(join(tmpdir(), 'convoke-diff-'))
+const ids = { next: () => 'x', salt: () => '0'.repeat(32) }
+let sqlite: [Ledger, Ledger]
+let memory: [Ledger, Ledger]
+
+beforeAll(async () => {
+  sqlite = [
+    await openSqliteLedger({ dir, ids, durability: 'process-crash-only' }),
+    await openSqliteLedger({ dir, ids, durability: 'process-crash-only' }),
+  ]
+  const store = createMemoryStore({ salt: ids.salt })
+  memory = [store.open(), store.open()]
+})
+afterAll(async () => {
+  await Promise.all([...sqlite, ...memory].map((ledger) => ledger.close()))
+  rmSync(dir, { recursive: true })
+})
+
+const run = fc.nat(2)
+const worker = fc.nat(2)
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant('start' as const), run, due: fc.nat(900), priority: fc.nat(2) }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('register' as const, 'lapse', 'isAlive'), worker }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('claim' as const), run, worker }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('release' as const), run, older: fc.boolean() }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      op: fc.constant('append' as const),
+      run,
+      place: fc.constantFrom('head' as const, 'head', 'head', 'head', 'behind', 'ahead', 'again'),
+      older: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+      what: fc.nat(9),
+      guard: fc.constantFrom(0, 0, 1, 2, 2, 3),
+      also: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('note' as const),
+      place: fc.constantFrom('head' as const, 'head', 'behind', 'again'),
+      cause: run,
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('post' as const), run, id: fc.nat(6), decide: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('read' as const),
+      run,
+      from: fc.integer({ min: 1, max: 5 }),
+      limit: fc.nat(4),
+      outline: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('ready' as const), now: fc.nat(1_500) }) },
+)
+/** Begins with what most operations need, so that they are not all refused. */
+const opening: readonly Operation[] = [0, 1, 2].flatMap((n) => [
+  { op: 'register', worker: n },
+  { op: 'start', run: n, due: n, priority: 0 },
+  { op: 'claim', run: n, worker: n },
+])
+
+it('means what the plain ledger means', async () => {
+  let cases = 0
+  const seen = new Map<string, number>()
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 60 }), fc.boolean(), async (script, opened) => {
+      const tenant = `t${cases++}`
+      const all = opened ? [...opening, ...script] : script
+      const theirs = await performScript(memory, tenant, all)
+      const ours = await performScript(sqlite, tenant, all)
+      for (const line of ours) if (typeof line === 'string') seen.set(line, (seen.get(line) ?? 0) + 1)
+      expect(ours).toEqual(theirs)
+    }),
+    { numRuns: Number(process.env['CONVOKE_DIFF_RUNS'] ?? 60) },
+  )
+  // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
+  for (const code of [
+    'ok',
+    'POSITION_STALE',
+    'EPOCH_STALE',
+    'RUN_OWNED',
+    'RUN_UNKNOWN',
+    'LEASE_EXPIRED',
+    'UNIQUE_TAKEN',
+    'COUNTER_EXCEEDED',
+    'INBOX_ADVANCED',
+  ])
+    expect([code, (seen.get(code) ?? 0) > 0]).toEqual([code, true])
+}, 120_000)
