@@ -74,7 +74,7 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
       if (hint !== undefined) screen.note(hint)
     }
     await startRuns(app, ledger, items, args)
-    await Promise.race([app.idle(), app.closed])
+    await Promise.race([atRest(app, ledger, items), app.closed])
     if (stopping) {
       screen.note('parked. Go on with: npm start')
       return 130
@@ -101,6 +101,17 @@ async function startRuns(app: App, ledger: Ledger, items: readonly InboxItem[], 
     )
   }
   await app.work()
+}
+
+/** Waits until every run has ended or waits for somebody; a run that only waits for a time is waited for. */
+async function atRest(app: App, ledger: Ledger, items: readonly InboxItem[]): Promise<void> {
+  for (;;) {
+    await app.idle()
+    const rows = await Promise.all(items.map(({ run }) => ledger.run({ tenant, stream: `run/${run}` })))
+    const due = rows.flatMap((row) => (row?.due === undefined ? [] : [row.due]))
+    if (due.length === 0) return
+    await new Promise((resolve) => setTimeout(resolve, Math.min(1_000, Math.max(20, Math.min(...due) - Date.now()))))
+  }
 }
 
 async function reportsOf(ledger: Ledger, items: readonly InboxItem[]): Promise<FileReport[]> {
