@@ -124,6 +124,7 @@ async function pay(
           {
             name: 'pay',
             businessKey,
+            title: `pay ${common.amount} ${common.currency} for ${common.invoice}`,
             from: [checked, verdict],
             undo: {
               tool: erp.reversePayment as never,
@@ -208,7 +209,12 @@ async function explainTo(
   await run.call(tools.mail.draft, mail, { name: 'outbox', from: [draft] })
   await run.checkpoint('drafted')
   try {
-    await run.call(tools.mail.send, mail, { name: 'send', approval: 'external-communication', from: [draft] })
+    await run.call(tools.mail.send, mail, {
+      name: 'send',
+      approval: 'external-communication',
+      title: `e-mail to ${mail.to.name}: ${mail.subject}`,
+      from: [draft],
+    })
     return { status: 'exception', reason: `${reasonOf(findings)}; e-mail sent` }
   } catch (error) {
     if (!isConvokeError(error, 'APPROVAL_REJECTED')) throw error
