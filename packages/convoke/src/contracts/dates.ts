@@ -28,18 +28,21 @@ const monthFirst = new RegExp(
 
 export interface SpelledDate {
   readonly spelled: string
+  readonly at: number
   readonly dates: readonly string[]
 }
 
 /** Dates with the month as a word, in English or German. The text has single blanks. */
 export function datesIn(text: string): SpelledDate[] {
   const found: SpelledDate[] = []
-  const add = (spelled: string, year: string, name: string, day: string): void => {
+  const add = (spelled: string, at: number, year: string, name: string, day: string): void => {
     const dates = valid(Number(year), months.get(name.toLowerCase()) ?? 0, Number(day))
-    if (dates.length > 0) found.push({ spelled, dates })
+    if (dates.length > 0) found.push({ spelled, at, dates })
   }
-  for (const [spelled, day = '', name = '', year = ''] of text.matchAll(dayFirst)) add(spelled, year, name, day)
-  for (const [spelled, name = '', day = '', year = ''] of text.matchAll(monthFirst)) add(spelled, year, name, day)
+  for (const { 0: spelled, index, 1: day = '', 2: name = '', 3: year = '' } of text.matchAll(dayFirst))
+    add(spelled, index, year, name, day)
+  for (const { 0: spelled, index, 1: name = '', 2: day = '', 3: year = '' } of text.matchAll(monthFirst))
+    add(spelled, index, year, name, day)
   return found
 }
 

@@ -5,6 +5,8 @@ import { datesIn, datesOf, yearOf } from './dates.ts'
 // Which numbers, dates and identifiers a text holds, in spellings that can be compared. A text offers facts (generous:
 // every reading of an ambiguous spelling), a statement needs them (strict: one reading).
 
+const maxMissing = 100
+
 /** What evidence offers. */
 export interface Facts {
   /** Decimals: no group marks, no outer zeros, '-' for negative ones; negative ones offer their amount as well. */
@@ -25,8 +27,8 @@ interface Offers {
 // digits (1.420,00, 10:30), so that `Nr.41`, `Qty:100` and a sentence without its blank come apart.
 const run = /[\p{L}\p{N}]+(?:(?:[-/_]|(?<=\d)[.,:'’](?=\d))[\p{L}\p{N}]+)*/gu
 const digit = /\p{N}/u
-const groupedBySpace = /(?<![\p{L}\p{N}.,'’])\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?![\p{L}\p{N}])/gu
-const iban = /(?<![\p{L}\p{N}])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![\p{L}\p{N}])/gu
+const groupedBySpace = /(?<![\p{L}\p{N}.,'’/_-])\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?![\p{L}\p{N}]|[-.,/'’]\p{N})/gu
+const iban = /(?<![\p{L}\p{N}])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![\p{L}\p{N}]|[-.,/]\p{N})/gu
 // An amount with what it is an amount of: 100kg, 3rd, 99.50/pc, 30-day, EUR1190.00.
 const amounts = [
   /^(\d[\d.,'’]*)(?:st|nd|rd|th|x|kg|g|mg|t|lbs?|oz|m?l|[kcm]?m|h|d|pcs?|stk|eur|usd|gbp|chf|k)$/i,
@@ -72,7 +74,11 @@ function offerText(raw: string, offers: Offers): void {
   const text = joined(raw)
   for (const [spelled] of text.matchAll(groupedBySpace))
     for (const number of readings(spelled.replaceAll(' ', "'"), true)) offerNumber(number, offers)
-  for (const [spelled] of text.matchAll(iban)) offers.runs.add(spelled.replaceAll(' ', ''))
+  for (const [spelled] of text.matchAll(iban)) {
+    // What follows an account number can look like its end.
+    let account = ''
+    for (const part of spelled.split(' ')) if ((account += part).length >= 15) offers.runs.add(account)
+  }
   for (const { dates } of datesIn(text)) for (const date of dates) offerDate(date, offers)
   for (const found of runsIn(text)) {
     offers.runs.add(found.text)
@@ -94,34 +100,51 @@ function offerDate(date: string, offers: Offers): void {
 /** What a statement says that none of the facts has, as it is spelled there. */
 export function missingFrom(statement: string, evidence: readonly Facts[]): string[] {
   const has = (set: keyof Facts, item: string): boolean => evidence.some((facts) => facts[set].has(item))
+  const isNumber = (spelled: string, sign: string = ''): boolean =>
+    readings(spelled, false).some((number) => has('numbers', sign + number))
+  const text = joined(statement)
   const missing: string[] = []
-  let text = joined(statement)
-  text = text.replace(groupedBySpace, (spelled) =>
-    readings(spelled.replaceAll(' ', "'"), false).some((number) => has('numbers', number)) ? ' ' : spelled,
-  )
-  text = text.replace(iban, (spelled) => {
-    if (!has('runs', spelled.replaceAll(' ', ''))) missing.push(spelled)
-    return ' '
-  })
-  for (const { spelled, dates } of datesIn(text)) {
-    if (!dates.some((date) => has('dates', date))) missing.push(spelled)
-    text = text.replace(spelled, ' ')
+  // What several runs say together is judged together; `judged` says where.
+  const judged: { readonly from: number; readonly to: number }[] = []
+  const judge = (spelled: string, from: number, supported: boolean): void => {
+    judged.push({ from, to: from + spelled.length })
+    if (!supported) missing.push(spelled)
   }
-  for (const found of runsIn(text)) {
-    const { negative, amount } = found
-    const asNumber = (spelled: string): boolean =>
-      readings(spelled, false).some((number) => has('numbers', negative ? `-${number}` : number))
+  for (const { spelled, at, dates } of datesIn(text))
+    judge(
+      spelled,
+      at,
+      dates.some((date) => has('dates', date)),
+    )
+  const accounts: { readonly spelled: string; readonly from: number; readonly to: number }[] = []
+  for (const { 0: spelled, index } of text.matchAll(iban))
+    if (has('runs', spelled.replaceAll(' ', ''))) judge(spelled, index, true)
+    else accounts.push({ spelled, from: index, to: index + spelled.length })
+  // Two numbers beside each other look like one with a blank in it: only if that one is there, they are one.
+  for (const { 0: spelled, index } of text.matchAll(groupedBySpace))
+    if (isNumber(spelled.replaceAll(' ', "'"))) judge(spelled, index, true)
+  judged.sort((a, b) => a.from - b.from)
+  let next = 0
+  let covered = 0
+  for (const { at, text: found, amount, negative } of runsIn(text)) {
+    for (; next < judged.length && (judged[next]?.from ?? 0) <= at; next++)
+      covered = Math.max(covered, judged[next]?.to ?? 0)
+    if (at < covered) continue
     const supported =
-      (!negative && has('runs', found.text)) ||
-      asNumber(amount) ||
-      datesOf(found.text).some((date) => has('dates', date)) ||
-      (/^\d+(?:[-/]\d+)+$/.test(found.text) && found.text.split(/[-/]/).every(asNumber))
-    if (!supported) missing.push(negative ? `-${found.text}` : found.text)
+      (!negative && has('runs', found)) ||
+      isNumber(amount, negative ? '-' : '') ||
+      datesOf(found).some((date) => has('dates', date)) ||
+      (/^\d+(?:[-/]\d+)+$/.test(found) && found.split(/[-/]/).every((part) => isNumber(part)))
+    if (supported) continue
+    if (missing.length >= maxMissing) break
+    const account = accounts.find(({ from, to }) => at >= from && at < to)
+    missing.push(account?.spelled ?? (negative ? `-${found}` : found))
   }
   return [...new Set(missing)]
 }
 
 interface Run {
+  readonly at: number
   readonly text: string
   /** The number in it, apart from a unit or currency; the run itself when there is none. */
   readonly amount: string
@@ -137,7 +160,7 @@ function* runsIn(text: string): Generator<Run> {
     const isFraction = /(?:^|[^\p{L}\p{N}])\.$/u.test(before) && /^\d+$/.test(found)
     const spelled = isFraction ? `0.${found}` : found
     const amount = amounts.map((pattern) => pattern.exec(spelled)?.[1]).find((part) => part !== undefined) ?? spelled
-    yield { text: spelled, amount, negative: /(?:^|[\s(])[-−]$/u.test(before) && /^\d/.test(found) }
+    yield { at: match.index, text: spelled, amount, negative: /(?:^|[\s(])[-−]$/u.test(before) && /^\d/.test(found) }
   }
 }
 

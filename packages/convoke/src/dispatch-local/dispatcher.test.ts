@@ -4,9 +4,10 @@ import { ConvokeError } from '../core/errors.ts'
 import type { Ledger, ReadyRun } from '../ports/ledger.ts'
 import { systemClock } from '../system/clock.ts'
 import { fakeClock } from '../testing/clock.ts'
-import { createWorker, dispatcherSuite } from '../testing/dispatcher-suite.ts'
+import { dispatcherSuite } from '../testing/dispatcher-suite.ts'
 import { startRun } from '../testing/ledger-suite/support.ts'
 import { createMemoryStore } from '../testing/memory-ledger.ts'
+import { createWorker } from '../testing/suite-worker.ts'
 import { localDispatcher } from './dispatcher.ts'
 
 dispatcherSuite(
