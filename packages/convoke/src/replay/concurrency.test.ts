@@ -250,7 +250,7 @@ test('a message that a given-up step had taken is there for the next one', async
     })
     return [
       winner,
-      (await run.receive(go, { timeout: 1_000 })) ?? 'lost',
+      (await run.receive(go, { timeout: 600_000 })) ?? 'lost',
       (await run.receive(go, { timeout: 1 })) ?? null,
     ]
   })
@@ -259,5 +259,20 @@ test('a message that a given-up step had taken is there for the next one', async
   await handle.signal(go, 'hello')
   await after(200)
   arrived()
-  expect(await handle.result()).toEqual(['milestone', 'hello', null])
+  expect(await Promise.race([handle.result(), after(10_000)])).toEqual(['milestone', 'hello', null])
+})
+
+test('a promise of a branch that was given up need not have been looked at', async () => {
+  const raced = flow('raced', async (run) => {
+    const { winner } = await run.race('r', {
+      slow: async (r) => {
+        const early = r.step('early', () => 1)
+        await r.step('long', () => never)
+        return early
+      },
+      fast: (r) => r.step('s', () => after(40)),
+    })
+    return winner
+  })
+  expect(await (await begin(newWorld().app([raced]), 'raced', null)).result()).toBe('fast')
 })

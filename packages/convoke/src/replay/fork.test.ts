@@ -9,6 +9,7 @@ import { begin, endOf, entriesOf, flow, lines, newWorld } from '../../test/durab
 const codeOf = (error: unknown): string => (error as ConvokeError).code
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const go = { kind: 'signal', name: 'go', parse: async (v: unknown) => v } as const
+const halt = { kind: 'signal', name: 'halt', parse: async (v: unknown) => v } as const
 const limit = { kind: 'board-key', name: 'limit' } as const
 
 async function fork(app: App, run: string, options: ForkOptions): Promise<unknown> {
@@ -134,6 +135,50 @@ test('R9: a step whose board reads changed is not reused', async () => {
     other: 1,
   })
   expect(ran).toEqual(['reader'])
+})
+
+test('R9: what code with a scope of its own read from the board must be unchanged for it to be reused', async () => {
+  const ran: string[] = []
+  const reads = flow('reads', async (run) => {
+    await run.board.put(limit, await run.step('limit', () => 100))
+    await run.checkpoint('set')
+    const inside = (r: typeof run, name: string, code: (r: typeof run) => Promise<unknown>): Promise<unknown> =>
+      r.inside(name, 'the same', async (inner) => (ran.push(name), code(inner)))
+    return run.all('both', {
+      reader: (r) => inside(r, 'reader', (inner) => inner.step('s', () => inner.board.get(limit) ?? 0)),
+      other: (r) => inside(r, 'other', (inner) => inner.step('s', () => 1)),
+    })
+  })
+  const app = newWorld().app([reads])
+  expect(await (await begin(app, 'reads', null)).result()).toEqual({ reader: 100, other: 1 })
+  ran.length = 0
+  expect(
+    await fork(app, 'r', { at: 'set', set: [{ step: 'limit', pointer: '', value: 7 }], reuse: 'unchanged' }),
+  ).toEqual({ reader: 7, other: 1 })
+  expect(ran).toEqual(['reader'])
+  ran.length = 0
+  expect(await fork(app, 'r', { at: 'set', id: 'same', reuse: 'unchanged' })).toEqual({ reader: 100, other: 1 })
+  expect(ran).toEqual([])
+})
+
+test('a message of the original and one of the fork may have the same number in their inboxes', async () => {
+  let arrived = (): void => undefined
+  const there = new Promise<void>((resolve) => (arrived = resolve))
+  const waits = flow('waits', async (run) => {
+    await run.step('until it is there', () => there)
+    await run.checkpoint('c')
+    const first = await run.receive(go, { timeout: 100 })
+    return [first ?? 'none', await run.receive(halt, { timeout: 5_000 })]
+  })
+  const app = newWorld().app([waits])
+  const handle = await begin(app, 'waits', null)
+  await handle.signal(halt, 'of the original')
+  await after(200)
+  arrived()
+  expect(await handle.result()).toEqual(['none', 'of the original'])
+  const copy = await handle.fork({ id: 'f', at: 'c' })
+  await copy.signal(go, 'of the fork')
+  expect(await copy.result()).toEqual(['of the fork', 'of the original'])
 })
 
 test('a signal that the original had consumed does not come again; one that it had not is there', async () => {

@@ -18,10 +18,21 @@ export interface Act {
 
 export interface ActingRun extends DurableRun {
   act<T>(name: string, act: Act): StepPromise<T>
+  /** What stands for an ask: code with a scope of its own whose records need not be loaded once it has finished. */
+  inside<T>(name: string, input: unknown, code: (run: ActingRun) => Promise<T>): StepPromise<T>
 }
 
-export const acting: Extension = (scope) => ({
+export const acting: Extension = (scope, derive) => ({
   act: (name: string, act: Act) => scope.engine.claim(scope, operationOf(name, act)),
+  inside: (name: string, input: unknown, code: (run: ActingRun) => Promise<unknown>) =>
+    scope.engine.claim(scope, {
+      kind: 'inside',
+      name,
+      input,
+      declared: true,
+      fold: true,
+      orchestrate: async (inner) => ({ value: await code(derive(inner) as ActingRun) }),
+    }),
 })
 
 function operationOf(name: string, act: Act): Operation {
