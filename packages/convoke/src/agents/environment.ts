@@ -9,15 +9,36 @@ import type { Agent } from './define.ts'
 import { toolsOf } from './tools.ts'
 import type { AgentDeps } from './work.ts'
 
-/** What shapes an ask's result besides its input (R9): contract, agent and its code, model, tools, policy. */
+/**
+ * What shapes an ask's result besides its input (R9): contract, agent and its code, model, tools, policy; and the same
+ * of the roles that it may ask.
+ */
 export function environmentOf(deps: AgentDeps, role: AnyRole, agent: Agent | undefined): Json {
+  return within(deps, role, agent, new Set())
+}
+
+function within(deps: AgentDeps, role: AnyRole, agent: Agent | undefined, around: ReadonlySet<string>): Json {
+  const here = new Set([...around, role.name])
+  const asks = role.mayAsk.flatMap((name) => {
+    const asked = here.has(name) ? undefined : deps.roles.get(name)
+    return asked === undefined ? [] : [within(deps, asked, boundTo(deps, asked), here)]
+  })
   return {
     role: role.name,
     contract: contractOf(role),
     policy: (deps.gateway.policy ?? noPolicy).version,
     tools: toolsOf(deps, role).map(toolDigest),
+    ...(asks.length === 0 ? {} : { asks }),
     ...(agent === undefined ? {} : { agent: agent.name, version: agent.version, digest: agent.digest }),
     ...(agent?.work === 'model' ? { model: modelId(deps, agent.model) } : {}),
+  }
+}
+
+function boundTo(deps: AgentDeps, role: AnyRole): Agent | undefined {
+  try {
+    return deps.registry.bind(role, { use: deps.use[role.name] }).agent
+  } catch {
+    return undefined
   }
 }
 

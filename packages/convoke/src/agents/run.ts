@@ -1,12 +1,14 @@
 import type { Outcome } from '../contracts/outcome.ts'
 import type { AnyRole, Role } from '../contracts/role.ts'
 import type { GatewayDeps } from '../gateway/deps.ts'
-import type { Verdict as HookVerdict } from '../replay/durable-run.ts'
+import { attempt } from '../replay/concurrency.ts'
+import type { AttemptOptions, DurableRun, Verdict as HookVerdict } from '../replay/durable-run.ts'
+import type { Scope } from '../replay/scope.ts'
 import type { Driven } from '../replay/drive.ts'
 import type { Extension } from '../replay/run.ts'
 import type { StepPromise } from '../replay/step-promise.ts'
 import { askOperation } from './ask.ts'
-import { rejected, verifyOperation, type Verdict, type Verifier } from './verify.ts'
+import { rejected, verifyOperation, type Judge, type Verdict, type Verifier } from './verify.ts'
 import type { AgentDeps, AgentRoom, AskOptions } from './work.ts'
 
 /** What agents add to the run. */
@@ -29,7 +31,7 @@ export interface AgentRun {
   ): Promise<Verdict>
 }
 
-/** Adds `ask` and `verify` to the run objects of one driven run. */
+/** Adds `ask` and `verify` to the run objects of one driven run, and lets `attempt` take any verifier. */
 export function extendAgents(room: AgentRoom, driven: Driven, gateway: GatewayDeps): Extension {
   const { runtime } = driven
   const base: Omit<AgentDeps, 'runOf'> = {
@@ -42,9 +44,10 @@ export function extendAgents(room: AgentRoom, driven: Driven, gateway: GatewayDe
     keyed: driven.keyed,
     use: driven.history.fork?.use ?? {},
   }
-  return (scope, derive): AgentRun => {
+  return (scope, derive): AgentRun & { readonly attempt: unknown } => {
     const deps: AgentDeps = { ...base, runOf: derive }
     return {
+      attempt: verifiedAttempt(scope, derive),
       ask: <I, O>(role: Role<I, O>, input: I, options: AskOptions = {}) =>
         scope.engine.claim(
           scope,
@@ -76,9 +79,33 @@ function passed(name: string, verdict: StepPromise<Verdict>): Promise<Verdict> {
   return checked
 }
 
-/** A verifier as the `verify` hook of `run.attempt`. */
+/** A verifier as the `verify` hook of `run.attempt`, which judges what an alternative gave: an outcome or a value. */
 export function attemptVerifier<T>(
   verifier: Verifier<T>,
-): (value: Outcome<T> | T, run: AgentRun) => Promise<HookVerdict> {
+): (value: Outcome<T> | T, run: Pick<AgentRun, 'verify'>) => Promise<HookVerdict> {
   return (value, run) => run.verify('verify', value, verifier)
+}
+
+/** What a verifier of a step's result looks at: the value of an outcome, or the result itself. */
+export type Judged<T> = T extends Outcome<infer V> ? V : T
+
+/** Options of `attempt`: a role or a person may verify as well as code. */
+export interface VerifiedAttempt<R, T> {
+  readonly verify?: AttemptOptions<R, T>['verify'] | Judge<Judged<T>>
+}
+
+type Alternatives = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>
+
+function verifiedAttempt(
+  scope: Scope,
+  derive: (inner: Scope) => DurableRun,
+): (name: string, alternatives: Alternatives, options?: VerifiedAttempt<DurableRun, unknown>) => Promise<unknown> {
+  return (name, alternatives, options = {}) => {
+    const { verify } = options
+    const hook =
+      verify === undefined || typeof verify === 'function' ? verify : attemptVerifier(verify as Verifier<unknown>)
+    const ended = attempt(scope, derive, name, alternatives, hook === undefined ? {} : { verify: hook as never })
+    ended.catch(() => undefined)
+    return ended
+  }
 }

@@ -36,12 +36,15 @@ export interface RoleVerifier<T, I, O> {
 export type FunctionVerdict =
   boolean | string | readonly string[] | { readonly ok: boolean; readonly problems?: readonly string[] | undefined }
 
-/** Judges a value before the run moves on: a role, code, or a person. */
-export type Verifier<T> =
+/** A verifier that is no code. */
+export type Judge<T> =
   | Role<T, { readonly ok: boolean; readonly problems?: readonly string[] | undefined }>
   | RoleVerifier<T, never, never>
-  | ((value: T, outcome: Outcome<T> | undefined) => FunctionVerdict | Promise<FunctionVerdict>)
   | Person
+
+/** Judges a value before the run moves on: a role, code, or a person. */
+export type Verifier<T> =
+  Judge<T> | ((value: T, outcome: Outcome<T> | undefined) => FunctionVerdict | Promise<FunctionVerdict>)
 
 /** A person who is asked whether the value may go on. `to` is the group; times in milliseconds. */
 export function person(question: ApproveOptions & { readonly question: string }): Person {

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { agent } from '../../src/agents/define.ts'
-import { attemptVerifier } from '../../src/agents/run.ts'
 import { judgedBy, person } from '../../src/agents/verify.ts'
 import { role } from '../../src/contracts/role.ts'
 import { world, type Code, type World } from './world.ts'
@@ -73,7 +72,7 @@ test('code judges, in any of its words; a role with shapes of its own is read as
   ])
 })
 
-test('VERIFICATION_FAILED with must rolls an attempt back; the hook of attempt takes the same verifiers', async () => {
+test('VERIFICATION_FAILED with must rolls an attempt back; attempt itself takes the same verifiers', async () => {
   const run = await w.run(async (r) => {
     const must = await r.attempt('must', {
       plain: async (b) => {
@@ -89,7 +88,7 @@ test('VERIFICATION_FAILED with must rolls an attempt back; the hook of attempt t
         plain: (b) => b.ask(writing, { to: 'Ada' }),
         careful: (b) => b.ask(writing, { to: 'Ada' }, { agent: 'careful' }),
       },
-      { verify: attemptVerifier(compliance) as never },
+      { verify: compliance },
     )
     return [must.agent, hooked.agent]
   })
