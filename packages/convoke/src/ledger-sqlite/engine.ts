@@ -31,13 +31,23 @@ export interface Engine {
   answer(group: readonly Request[]): Promise<void>
   listen(request: Request): void
   wantsBeat(): boolean
-  close(): void
+  /** Gives the leases back, so that nobody has to find out. */
+  close(): Promise<void>
 }
 
 interface Answers {
   readonly done: number[]
   readonly results: [number, unknown][]
   readonly errors: [number, ErrorData][]
+}
+
+/** Answers beyond this leave at once, so that the client can begin with them. */
+const messageBytes = 256 * 1024
+
+function sizeOf(value: unknown): number {
+  if (value instanceof Uint8Array) return value.byteLength
+  const { text } = (value ?? {}) as { readonly text?: unknown }
+  return typeof text === 'string' ? text.length : 0
 }
 
 export function createEngine(options: WorkerOptions, send: (message: ToClient) => void): Engine {
@@ -56,6 +66,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   rebuildWhenOld(db, dir, projections, blobs)
 
   const begin = db.prepare('BEGIN IMMEDIATE')
+  const beginRead = db.prepare('BEGIN')
   const commitAll = db.prepare('COMMIT')
   const version = db.prepare('PRAGMA data_version')
   version.setReturnArrays(true)
@@ -187,22 +198,54 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     send({ errors: group.map(([id]) => [id, data] as const) })
   }
 
+  /**
+   * Reads that arrived together see one snapshot, which takes and lets go of SQLite's locks once, and leave in one
+   * message unless they are large.
+   */
   async function answer(group: readonly Request[]): Promise<void> {
-    for (const [id, kind, args] of group) {
-      const end = performance.now() + options.busyMs
-      for (;;) {
+    const blocked: Request[] = []
+    let results: [number, unknown][] = []
+    let errors: [number, ErrorData][] = []
+    let bytes = 0
+    const flush = (): void => {
+      if (results.length > 0 || errors.length > 0) send({ results, errors })
+      results = []
+      errors = []
+      bytes = 0
+    }
+    if (group.length > 1) beginRead.run()
+    try {
+      for (const request of group) {
+        const [id, kind, args] = request
         try {
-          send({ results: [[id, (readTable[kind as ReadKind] as Act)(...args)]] })
+          const value = (readTable[kind as ReadKind] as Act)(...args)
+          results.push([id, value])
+          bytes += sizeOf(value)
+          if (bytes > messageBytes) flush()
         } catch (error) {
-          // Only while another process recovers the WAL or has the file to itself.
-          if (isBusy(error) && performance.now() < end) {
-            await sleep(2)
-            continue
-          }
-          send({ errors: [[id, toErrorData(fromSqlite(error, dir))]] })
+          if (isBusy(error)) blocked.push(request)
+          else errors.push([id, toErrorData(fromSqlite(error, dir))])
         }
-        break
       }
+    } finally {
+      if (db.isTransaction) commitAll.run()
+    }
+    flush()
+    for (const request of blocked) await answerLater(request)
+  }
+
+  /** Only while another process recovers the WAL or has the file to itself. */
+  async function answerLater([id, kind, args]: Request): Promise<void> {
+    const end = performance.now() + options.busyMs
+    for (;;) {
+      await sleep(2)
+      try {
+        send({ results: [[id, (readTable[kind as ReadKind] as Act)(...args)]] })
+      } catch (error) {
+        if (isBusy(error) && performance.now() < end) continue
+        send({ errors: [[id, toErrorData(fromSqlite(error, dir))]] })
+      }
+      return
     }
   }
 
@@ -218,8 +261,10 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     commit,
     answer,
     listen,
-    wantsBeat: () => leases.any,
-    close() {
+    wantsBeat: () => leases.held.length > 0,
+    async close() {
+      const goodbyes = leases.held.map((worker): Request => [0, 'unregister', [worker]])
+      if (goodbyes.length > 0) await commit(goodbyes)
       signals.close()
       leases.close()
       db.close()
