@@ -156,6 +156,10 @@ async function once(task: Task, request: ModelRequest, call: ModelCall, deps: Mo
       onText: (delta) => task.scope.engine.live(task.scope, 'model.text', { path: task.path, delta }),
     })
     deps.probe?.(`model.after:${model.id}`)
+    if (response.finish === 'error')
+      throw new ConvokeError('MODEL_UNREACHABLE', `${model.id} broke off`, {
+        details: { model: model.id, finish: response.finish },
+      })
     return completionOf(response, model, { at: task.now(), ms: Math.round(deps.clock.monotonic() - began) })
   } finally {
     guard.end()

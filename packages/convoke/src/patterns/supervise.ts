@@ -129,14 +129,7 @@ export function supervise<G>(options: SuperviseOptions<G>): (run: Run, goal: G) 
         const edges = plan.tasks.flatMap((task) => task.needs.map((need) => ({ from: need, to: task.id })))
         const made = { plan: round + 1, tasks: plan.tasks.map(({ id, role, needs }) => ({ id, role, needs })), edges }
         const why = plan.reason === undefined ? {} : { reason: plan.reason }
-        await run.step(
-          round === 0 ? 'plan.made' : 'plan.changed',
-          { from: [outcome], input: { plan: round + 1 } },
-          () => ({
-            ...made,
-            ...why,
-          }),
-        )
+        await run.step(round === 0 ? 'plan.made' : 'plan.changed', { from: [outcome] }, () => ({ ...made, ...why }))
         return plan
       }
       run.log('plan rejected', { problems: [...problems], repair: repair + 1, of: repairs })

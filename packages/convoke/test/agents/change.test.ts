@@ -53,7 +53,7 @@ afterEach(async () => {
 async function setting(cast: Cast): Promise<World> {
   return (open = await world(cast))
 }
-async function fork(w: World, run: string, options: ForkOptions, cast: Cast): Promise<Ended> {
+async function fork(w: World, run: string, options: ForkOptions, cast: Cast, its = code): Promise<Ended> {
   const deps = {
     ledger: w.ledger,
     clock: systemClock,
@@ -61,7 +61,7 @@ async function fork(w: World, run: string, options: ForkOptions, cast: Cast): Pr
     redact: <T>(value: T): T => value,
     digestOf: () => undefined,
   }
-  return w.go(code, await forkRun(deps, tenant, run, options), cast)
+  return w.go(its, await forkRun(deps, tenant, run, options), cast)
 }
 
 describe('R9: what a fork asks again', () => {
@@ -105,6 +105,30 @@ describe('R9: what a fork asks again', () => {
     expect(await asked([a, b, newer, c])).toEqual([])
     expect(await asked([a, b, newer, c], { second: '2' })).toEqual(['second'])
   })
+})
+
+test('R9: an ask depends on the agents of the roles it may ask', async () => {
+  const asks = role({ name: 'asks', input: text, output: text, mayAsk: [wait] })
+  const asker = agent({ role: asks, run: async (ctx, input) => (await ctx.ask(wait, input)).value })
+  const answers = (word: string): Agent => agent({ role: wait, version: word, run: async () => ({ text: 'said' }) })
+  const w = await setting({ agents: [asker, answers('1')] })
+  const nests: Code = async (r) => {
+    await r.checkpoint('begun')
+    return (await r.ask(asks, { text: 'x' })).record
+  }
+  const run = await w.run(nests)
+  const again = async (version: string): Promise<boolean> => {
+    const forked = await fork(
+      w,
+      run.id,
+      { at: 'begun', reuse: 'unchanged' },
+      { agents: [asker, answers(version)] },
+      nests,
+    )
+    return forked.at('asks')?.payload['reused'] === undefined
+  }
+  expect(await again('1')).toBe(false)
+  expect(await again('2')).toBe(true)
 })
 
 describe('a task that was begun by a build that is gone', () => {

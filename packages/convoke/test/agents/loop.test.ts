@@ -3,11 +3,12 @@ import { z } from 'zod'
 import { agent } from '../../src/agents/define.ts'
 import { role } from '../../src/contracts/role.ts'
 import { ConvokeError } from '../../src/core/errors.ts'
+import { policy } from '../../src/gateway/policy.ts'
 import { tool } from '../../src/gateway/tool.ts'
 import type { Message, Model, ModelRequest, Part } from '../../src/ports/model.ts'
 import { rule, scriptedModel, toolCall } from '../../src/testing/scripted-model.ts'
 import type { ScriptedReply } from '../../src/testing/faults.ts'
-import { world, type Cast, type World } from './world.ts'
+import { tenant, world, type Cast, type Code, type World } from './world.ts'
 
 const order = z.object({ number: z.string() })
 const getOrder = tool({
@@ -252,6 +253,30 @@ describe('the loop', () => {
     const run = await w.run((r) => r.ask(check, { number: 'PO-7' }))
     expect(run.value).toMatchObject({ value: { quantity: '100' } })
     expect(run.all('model.retrying').map((e) => e.payload['attempt'])).toEqual([1, 2])
+  })
+
+  test('a call that waits for a person parks the run; what came before it is not asked again', async () => {
+    const hold = policy({ version: '1', rules: [{ tool: 'erp.pay', hold: { category: 'payment' } }] })
+    const paying = role({ name: 'pays', input: z.object({}), output: z.object({ done: z.boolean() }), tools: [pay] })
+    const model = inTurn(
+      () => [toolCall('erp.pay', {})],
+      (request) => says({ done: JSON.stringify(request.messages).includes('paid') }),
+    )
+    const cast = {
+      agents: [agent({ role: paying, instructions: 'Pay.' })],
+      tools: [pay],
+      model,
+      gateway: { policy: hold },
+    }
+    const w = await setting(cast)
+    const code: Code = async (r) => (await r.ask(paying, {})).value
+    const parked = await w.run(code, 'held')
+    expect(parked.status).toBe('parked')
+    const [approval] = await w.ledger.approvals({ tenant, status: 'pending', run: 'held' })
+    await w.decide(approval!.id, { decision: 'approved' })
+    const run = await w.go(code, 'held')
+    expect(run.value).toEqual({ done: true })
+    expect(model.asked).toHaveLength(2)
   })
 
   test('MODEL_UNREACHABLE is thrown after the retries', async () => {
