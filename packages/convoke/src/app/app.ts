@@ -7,7 +7,8 @@ import type { Ledger, Lease, RunFilter, StreamRef } from '../ports/ledger.ts'
 import type { RunRow } from '../core/projections.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids, Live } from '../ports/runtime.ts'
-import { drive, type Driven, type Runtime } from '../replay/drive.ts'
+import { drive } from '../replay/drive.ts'
+import type { Driven, Runtime } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 import { startRun } from '../replay/start.ts'
 import type { AnyWorkflow, Workflow } from '../replay/workflow.ts'
@@ -156,6 +157,7 @@ export function createApp(parts: AppParts): App {
       }
       const dispatcher = parts.dispatcher(ledger, parts.clock)
       await dispatcher.start(async (ref, signal) => {
+        status.driven(ref)
         const result = await leases.current().then(
           (lease) => drive({ ...runtime, lease }, ref, signal),
           (error: unknown) => {

@@ -13,7 +13,7 @@ import type { Policy } from '../gateway/policy.ts'
 import { envSecrets, type Secrets } from '../gateway/secrets.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Model } from '../ports/model.ts'
-import type { Driven } from '../replay/drive.ts'
+import type { Driven } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 
 /** What the rooms above the durable run are given by the app's maker. */

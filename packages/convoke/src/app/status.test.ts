@@ -32,12 +32,12 @@ test('many listeners hear of many such changes once, and later ones are not miss
   for (let i = 0; i < 100; i++) board.on(ref(`r${i}`), () => heard++)
   for (let i = 0; i < 50; i++) board.anyChanged()
   expect(heard).toBe(0)
-  await sleep(50)
+  await sleep(120)
   expect(heard).toBe(100)
   board.anyChanged()
   board.close()
   expect(heard).toBe(200)
-  await sleep(50)
+  await sleep(120)
   expect(heard).toBe(200)
 })
 
@@ -51,4 +51,17 @@ test('who listens again from within a call is not called twice by it', () => {
   board.on(ref('a'), listen)
   board.changed(ref('a'))
   expect(heard).toBe(1)
+})
+
+test('who waits for a run that is driven here looks when its drive has ended, not before', () => {
+  const board = statusBoard()
+  let heard = 0
+  board.on(ref('a'), () => heard++)
+  board.driven(ref('a'))
+  board.anyChanged()
+  expect(heard).toBe(0)
+  board.changed(ref('a'))
+  expect(heard).toBe(1)
+  board.anyChanged()
+  expect(heard).toBe(2)
 })

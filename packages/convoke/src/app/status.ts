@@ -1,13 +1,16 @@
 import type { StreamRef } from '../ports/ledger.ts'
 
 /**
- * Who waits for a run's status to change. A run that was driven here is named when its drive ends; what the ledger
- * tells of may concern any run, so then all who wait look again, each with a read. Invariant: such looks are spaced by
- * the number of those who look, so that a thousand waiters do not turn every commit into a thousand reads.
+ * Who waits for a run's status to change. A run that is driven here is named when its drive ends, and nobody looks
+ * before; what the ledger tells of may concern any other run, so then all who wait for one look again, each with a
+ * read. Invariant: such looks are spaced by the number of those who look, so that a thousand waiters do not turn every
+ * commit into a thousand reads.
  */
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
   on(ref: StreamRef, listener: () => void): () => void
+  /** This run is driven here from now on, until it is said to have changed. */
+  driven(ref: StreamRef): void
   /** This run has changed. */
   changed(ref: StreamRef): void
   /** Some run may have changed. */
@@ -16,20 +19,22 @@ export interface StatusBoard {
   close(): void
 }
 
-/** Milliseconds between two looks of everybody, for each who waits: a read costs both threads about half of that. */
-const spacingMs = 0.1
+/** Milliseconds between two looks of everybody, for each who waits: a read takes both threads about a tenth of that. */
+const spacingMs = 0.5
+const maxSpacingMs = 5_000
 /** So few are called at once. */
 const few = 16
 
 export function statusBoard(): StatusBoard {
   const listeners = new Map<string, Set<() => void>>()
+  const driven = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
 
-  function callAll(): void {
-    for (const set of [...listeners.values()]) for (const listener of [...set]) listener()
+  function callAll(but?: ReadonlySet<string>): void {
+    for (const [key, set] of [...listeners]) if (but?.has(key) !== true) for (const listener of [...set]) listener()
   }
 
   return {
@@ -48,19 +53,24 @@ export function statusBoard(): StatusBoard {
         if (left.size === 0) listeners.delete(key)
       }
     },
+    driven(ref) {
+      driven.add(keyOf(ref))
+    },
     changed(ref) {
+      driven.delete(keyOf(ref))
       for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener()
     },
     anyChanged() {
       if (timer !== undefined || waiting === 0) return
       if (waiting <= few) {
-        callAll()
+        callAll(driven)
         return
       }
+      const spacing = Math.min(maxSpacingMs, waiting * spacingMs)
       timer = setTimeout(() => {
         timer = undefined
-        callAll()
-      }, waiting * spacingMs).unref()
+        callAll(driven)
+      }, spacing).unref()
     },
     close() {
       clearTimeout(timer)

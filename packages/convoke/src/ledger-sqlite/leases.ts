@@ -24,7 +24,7 @@ export interface Leases {
   beat(): undefined
   /** Time for a renewal, in milliseconds. */
   readonly interval: number
-  readonly any: boolean
+  readonly held: readonly string[]
   claim(tenant: string, name: string, worker: string): Head & { readonly epoch: number }
   release(tenant: string, name: string, epoch: number): undefined
   /** Inside a write transaction: the answer "dead" is final. */
@@ -70,6 +70,7 @@ export function createLeases(parts: {
   const locks = new Map<string, DatabaseSync>()
   const seen = new Map<string, { beat: number; at: number }>()
   const find = db.prepare('SELECT * FROM workers WHERE id = ?')
+  const findAll = db.prepare('SELECT * FROM workers')
   const add = db.prepare('INSERT INTO workers(id, host, pid, beat, lease, since) VALUES (?, ?, ?, 1, ?, ?)')
   const renew = db.prepare('UPDATE workers SET beat = beat + 1 WHERE id = ?')
   const remove = db.prepare('DELETE FROM workers WHERE id = ?')
@@ -150,7 +151,8 @@ export function createLeases(parts: {
 
   return {
     register(worker, slot, since, pid) {
-      if (held.has(worker) || find.get(worker) !== undefined)
+      for (const row of findAll.all() as unknown as readonly Row[]) if (!judge(row)) bury(row.id)
+      if (find.get(worker) !== undefined)
         throw new ConvokeError('INPUT_INVALID', `worker ${worker} is registered already`, {
           details: { worker },
           next: 'give each incarnation an id of its own',
@@ -185,8 +187,8 @@ export function createLeases(parts: {
       return undefined
     },
     interval: leaseMs / 4,
-    get any() {
-      return held.size > 0
+    get held() {
+      return [...held.keys()]
     },
     claim(tenant, name, worker) {
       const mine = held.get(worker)

@@ -62,8 +62,9 @@ function run(engine: Engine): void {
       busy = false
     }
     if (!closing) return
+    busy = true
     clearInterval(beat)
-    engine.close()
+    await engine.close()
     port.close()
   }
 

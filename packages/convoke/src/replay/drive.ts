@@ -1,54 +1,28 @@
-import { canonicalize } from '../core/canonical.ts'
-import { ConvokeError, errorJson, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import { ConvokeError, errorJson, isConvokeError, toErrorData } from '../core/errors.ts'
 import { hmacKey } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
-import { refOf, type Actor, type Draft, type LedgerRecord } from '../core/record.ts'
-import type { InboxMessage, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
-import type { Probe } from '../ports/probe.ts'
-import type { Clock, Ids, Live } from '../ports/runtime.ts'
-import { childStarts, unknownWorkflow } from './children.ts'
+import type { Actor, Draft } from '../core/record.ts'
+import type { InboxMessage, Ledger, StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
-import { entryOf, loadHistory, type History } from './history.ts'
+import { loadHistory, type History } from './history.ts'
+import { openInbox, type Inbox } from './inbox.ts'
 import { summarize } from './mailbox.ts'
+import { outcomeOf, why, type End, type Successor } from './outcome.ts'
+import { rest } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
-import { makeRun, type Extension, type RunDeps } from './run.ts'
+import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
 import { startRecords } from './start.ts'
-import { ContinueAs, type AnyWorkflow } from './workflow.ts'
-
-export interface Runtime {
-  readonly ledger: Ledger
-  readonly lease: Lease
-  readonly clock: Clock
-  readonly ids: Ids
-  readonly live?: Live | undefined
-  readonly probe?: Probe | undefined
-  readonly redact: (value: Json) => Json
-  readonly workflows: ReadonlyMap<string, AnyWorkflow>
-  /** Methods that higher rooms add to every run object, made for one driven run. */
-  readonly extend: (driven: Driven) => readonly Extension[]
-  /** Told of runs that ended this incarnation with an error that is not in their stream. */
-  readonly onTrouble?: (run: StreamRef, error: ConvokeError) => void
-}
-
-/** What higher rooms may know of the run they are extended into. */
-export interface Driven {
-  readonly runtime: Runtime
-  readonly tenant: string
-  readonly run: string
-  readonly keyed: (text: string) => string
-  readonly history: History
-}
+import type { AnyWorkflow } from './workflow.ts'
 
 export type DriveResult = 'done' | 'parked' | 'lost'
 
 /** Timers nearer than this are waited for in memory. */
 const holdMs = 20
 const settleMs = 5_000
-const inboxCheckMs = 100
 
 const keys = new WeakMap<Ledger, Map<string, Promise<Uint8Array>>>()
 
@@ -76,26 +50,16 @@ export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSigna
   }
 }
 
-type End =
-  | { readonly type: 'run.completed'; readonly payload: JsonObject }
-  | { readonly type: 'run.failed' | 'run.cancelled'; readonly payload: JsonObject }
-  | { readonly type: 'run.continued'; readonly payload: JsonObject; readonly next: Successor }
-
-interface Successor {
-  readonly workflow: AnyWorkflow
-  readonly input: unknown
-}
-
 /** One incarnation of a run in this process. Owns the engine and sequencer it makes; leaves nothing behind. */
 class Drive {
   readonly #rt: Runtime
   readonly #ref: StreamRef
-  readonly #inbox: StreamRef
   readonly #signal: AbortSignal
   readonly #runId: string
   #engine!: Engine
   #sequencer!: Sequencer
   #history!: History
+  #inbox!: Inbox
   #end: End | undefined
   #crashed: Error | undefined
   #epoch = 0
@@ -105,7 +69,6 @@ class Drive {
     this.#ref = ref
     this.#signal = signal
     this.#runId = runIdOf(ref.stream)
-    this.#inbox = { tenant: ref.tenant, stream: inboxStream(this.#runId) }
   }
 
   async run(): Promise<DriveResult> {
@@ -152,12 +115,12 @@ class Drive {
     })
     const ring = (): void => this.#engine.ring()
     this.#signal.addEventListener('abort', ring)
-    const watch = this.#watchInbox()
+    this.#inbox = openInbox(this.#rt, this.#engine, history)
     try {
       void this.#code(workflow, { runtime: this.#rt, tenant: this.#ref.tenant, run: this.#runId, keyed, history })
       return await this.#loop(workflow)
     } finally {
-      watch.off()
+      this.#inbox.stop()
       this.#signal.removeEventListener('abort', ring)
       if (!this.#engine.ended.signal.aborted)
         this.#engine.ended.abort(new ConvokeError('INTERRUPTED', 'this worker no longer drives the run'))
@@ -169,100 +132,11 @@ class Drive {
   async #code(workflow: AnyWorkflow, driven: Driven): Promise<void> {
     const engine = this.#engine
     try {
-      this.#end = await this.#outcome(workflow, driven)
+      this.#end = await outcomeOf(workflow, driven, this.#engine)
     } catch (error) {
       this.#crashed = error as Error
     }
     engine.ring()
-  }
-
-  async #outcome(workflow: AnyWorkflow, driven: Driven): Promise<End> {
-    const engine = this.#engine
-    const deps: RunDeps = {
-      keyed: driven.keyed,
-      extensions: this.#rt.extend(driven),
-      ledger: this.#rt.ledger,
-      clock: this.#rt.clock,
-      patches: {
-        known: new Set(
-          this.#history.entries.filter((e) => e.record.type === 'patch.marked').map((e) => e.record.path as string),
-        ),
-        replaying: () => engine.replaying,
-        answers: new Map(),
-      },
-      ...childStarts(this.#rt, { tenant: this.#ref.tenant, run: this.#runId, history: this.#history }, engine.o.actor),
-    }
-    try {
-      let cancel!: (reason: Error) => void
-      const cancelled = new Promise<never>((_, reject) => (cancel = reject))
-      cancelled.catch(() => undefined)
-      engine.onCancel(() => {
-        const reason = new ConvokeError('RUN_CANCELLED', `run ${this.#runId} was cancelled${why(engine.cancelled)}`)
-        engine.abandon(engine.root, reason)
-        cancel(reason)
-      })
-      const input = await workflow.parseInput(this.#history.input)
-      const value = await Promise.race([workflow.code(makeRun(engine.root, deps) as never, input as never), cancelled])
-      this.#allAwaited()
-      const output = await workflow.parseOutput(value)
-      if (output !== undefined) canonicalize(output)
-      await engine.settled(engine.root)
-      return { type: 'run.completed', payload: output === undefined ? {} : { value: output as Json } }
-    } catch (error) {
-      if (!(error instanceof ContinueAs)) return this.#rolledBack(error)
-      try {
-        const next = await this.#successor(error)
-        await engine.settled(engine.root)
-        return { type: 'run.continued', payload: {}, next }
-      } catch (refused) {
-        return this.#rolledBack(refused)
-      }
-    }
-  }
-
-  /** What goes on in this run's place. @throws STEP_UNAWAITED, WORKFLOW_UNKNOWN, INPUT_INVALID, NOT_CANONICAL */
-  async #successor(next: ContinueAs): Promise<Successor> {
-    this.#allAwaited()
-    const name = next.workflow ?? (this.#history.started.payload['workflow'] as string)
-    const workflow = this.#rt.workflows.get(name)
-    if (workflow === undefined) throw unknownWorkflow(name)
-    const input = await (workflow.parseInput(next.input) as Promise<unknown>)
-    if (input !== undefined) canonicalize(input)
-    return { workflow, input }
-  }
-
-  #allAwaited(): void {
-    const open = this.#engine.unawaited()
-    if (open.length > 0)
-      throw new ConvokeError(
-        'STEP_UNAWAITED',
-        `the workflow returned without awaiting ${open.slice(0, 5).join(', ')}`,
-        {
-          details: { paths: open.slice(0, 20) },
-          next: 'await every step, or give it up in a race',
-        },
-      )
-  }
-
-  /** The run's root scope rolls back when the run fails or is cancelled. */
-  async #rolledBack(error: unknown): Promise<End> {
-    const engine = this.#engine
-    engine.abandon(engine.root, error)
-    await engine.settled(engine.root)
-    let data: ErrorData = toErrorData(error, 'RUN_FAILED')
-    try {
-      await engine.rollback(engine.root)
-    } catch (compensation) {
-      const failed = toErrorData(compensation)
-      data = { ...failed, details: { ...(failed.details ?? {}), after: errorJson(data) } }
-    }
-    try {
-      canonicalize(data)
-    } catch {
-      data = { code: data.code, message: data.message }
-    }
-    const cancelled = engine.cancelled !== undefined && data.code !== 'COMPENSATION_FAILED'
-    return { type: cancelled ? 'run.cancelled' : 'run.failed', payload: { error: errorJson(data) } }
   }
 
   // ---- the loop -----------------------------------------------------------------------------------------------------
@@ -285,13 +159,10 @@ class Drive {
         if (/^run\.(parked|stopped)$/.test(this.#history.last.record.type))
           this.#sequencer.enqueue(this.#draft('run.resumed', {}))
         this.#adopt(workflow)
-        if (await this.#readInbox()) continue
+        if (await this.#inbox.read()) continue
       }
       if (this.#signal.aborted) return await this.#interrupt()
-      if (this.#inboxChanged) {
-        this.#inboxChanged = false
-        if (await this.#readInbox()) continue
-      }
+      if (this.#inbox.changed() && (await this.#inbox.read())) continue
       const did = engine.liveNext(true)
       if (did !== 'nothing') continue
       if (this.#end !== undefined) return await this.#finish(this.#end)
@@ -328,7 +199,7 @@ class Drive {
     const data = toErrorData(reason, 'RUN_FAILED')
     this.#engine.ended.abort(reason)
     // A code that cannot follow the records cannot take anything back either; a person may still end the run.
-    const cancel = await this.#cancelledFromOutside()
+    const cancel = await this.#inbox.cancelled()
     if (cancel !== undefined) {
       const message = `run ${this.#runId} was cancelled${why(cancel)}; it was stopped, so nothing was taken back`
       const error = { code: 'RUN_CANCELLED', message, details: { stopped: errorJson(data) } }
@@ -422,62 +293,6 @@ class Drive {
 
   // ---- parking and the inbox ----------------------------------------------------------------------------------------
 
-  #inboxChanged = false
-
-  #watchInbox(): { off: () => void } {
-    let timer: NodeJS.Timeout | undefined
-    const unsubscribe = this.#rt.ledger.onChange(() => {
-      timer ??= setTimeout(() => {
-        timer = undefined
-        this.#inboxChanged = true
-        this.#engine.ring()
-      }, inboxCheckMs).unref()
-    })
-    return {
-      off: () => {
-        unsubscribe()
-        clearTimeout(timer)
-      },
-    }
-  }
-
-  /** Copies what came in into the run's own stream, each with its cause. */
-  async #readInbox(): Promise<boolean> {
-    const records = await this.#rt.ledger.read(this.#inbox, { from: this.#engine.inboxRead + 1 })
-    for (const record of records) {
-      const message = await this.#messageOf(record)
-      const entry = this.#sequencer.enqueue({
-        type: 'inbox.received',
-        causes: [{ ref: `${record.stream}@${record.seq}`, kind: 'input' }, ...record.causes],
-        actor: record.actor,
-        labels: record.labels,
-        payload: { inbox: record.seq, message: message as unknown as Json },
-      })
-      this.#engine.receive(entry.record, record.seq, message)
-    }
-    return records.length > 0
-  }
-
-  async #messageOf(record: LedgerRecord): Promise<InboxMessage> {
-    const { payload } = await entryOf(this.#rt.ledger, record)
-    // The sender's id is the ledger's own business; here a message is known by where it stands.
-    return { id: refOf(record), type: record.type, at: record.at, actor: record.actor, payload }
-  }
-
-  /** A cancellation that came in and that this run has not copied yet. */
-  async #cancelledFromOutside(): Promise<InboxMessage | undefined> {
-    const copied = this.#history.entries.reduce(
-      (most, { record, payload }) =>
-        record.type === 'inbox.received' && record.stream === this.#ref.stream
-          ? Math.max(most, payload['inbox'] as number)
-          : most,
-      0,
-    )
-    const records = await this.#rt.ledger.read(this.#inbox, { from: copied + 1 })
-    const cancel = records.find((record) => record.type === 'run.cancel')
-    return cancel === undefined ? undefined : this.#messageOf(cancel)
-  }
-
   async #park(): Promise<'parked' | 'advanced' | 'busy'> {
     const engine = this.#engine
     const claims = [...engine.claims.values()].filter((c) => c.operation.orchestrate === undefined)
@@ -494,12 +309,12 @@ class Drive {
           ...(next === undefined ? {} : { next: Math.ceil(next) }),
           inboxRead: engine.inboxRead,
         }),
-        [{ kind: 'inbox', ref: this.#inbox, seq: engine.inboxRead }],
+        [{ kind: 'inbox', ref: this.#inbox.ref, seq: engine.inboxRead }],
       )
     } catch (error) {
       if (!isConvokeError(error, 'INBOX_ADVANCED')) throw error
       engine.thaw()
-      await this.#readInbox()
+      await this.#inbox.read()
       return 'advanced'
     }
     await this.#release('parked')
@@ -520,27 +335,4 @@ class Drive {
   async letGo(): Promise<void> {
     if (this.#epoch > 0) await this.#rt.ledger.release(this.#ref, this.#epoch).catch(() => undefined)
   }
-}
-
-function why(message: InboxMessage | undefined): string {
-  const reason = (message?.payload as { reason?: unknown } | null | undefined)?.reason
-  return typeof reason === 'string' ? `: ${reason}` : ''
-}
-
-let resting: (() => void)[] = []
-
-/**
- * All microtasks have run when the next turn begins: the code waits for nothing but us. Runs that rest in one turn go
- * on in one as well, so that what they send to the ledger travels together.
- */
-function rest(): Promise<void> {
-  return new Promise((resolve) => {
-    if (resting.push(resolve) === 1) setImmediate(goOn)
-  })
-}
-
-function goOn(): void {
-  const rested = resting
-  resting = []
-  for (const resolve of rested) resolve()
 }

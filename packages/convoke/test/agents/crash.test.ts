@@ -61,7 +61,8 @@ describe('R1, R5: an ask that is killed anywhere goes on where its records say',
         .split('\n')
         .map((line) => line.split(' ')[0])
       expect({ point, effects: new Set(keys).size }).toEqual({ point, effects: 5 })
-      expect(keys.length).toBeLessThanOrEqual(6)
+      // Two calls may have been on their way when it was killed; they come again with their own keys.
+      expect(keys.length).toBeLessThanOrEqual(7)
       const terminal = run.entries.filter((e) => typeof e.payload['fp'] === 'string').map((e) => e.record.path)
       expect(new Set(terminal).size).toBe(terminal.length)
     }

@@ -233,7 +233,7 @@ describe('a store that cannot be used', () => {
       await ledger.close()
       const file = join(dir, 'ledger.db')
       const bytes = readFileSync(file)
-      bytes.fill(0xee, 4_096, 40 * 4_096)
+      bytes.fill(0xee, 8_192, 20 * 8_192)
       writeFileSync(file, bytes)
       const code = await codeOf(openSqliteLedger({ dir }).then((opened) => opened.read(chain.ref)))
       expect(code).toBe('LEDGER_CORRUPT')

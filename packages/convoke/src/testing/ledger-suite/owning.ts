@@ -126,6 +126,9 @@ export const owning: Part = ({ describe, it, expect }, open) => {
         await ledger.register('w1')
         expect(await codeOf(ledger.register('w1'))).toBe('INPUT_INVALID')
         expect(await codeOf(second.register('w1'))).toBe('INPUT_INVALID')
+        await ledger.close()
+        const lease = await second.register('w1')
+        expect(lease.remaining() > 0).toBe(true)
       }),
     )
 

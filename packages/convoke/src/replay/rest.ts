@@ -1,0 +1,17 @@
+let resting: (() => void)[] = []
+
+/**
+ * All microtasks have run when the next turn begins: the code waits for nothing but us. Runs that rest in one turn go
+ * on in one as well, so that what they send to the ledger travels together.
+ */
+export function rest(): Promise<void> {
+  return new Promise((resolve) => {
+    if (resting.push(resolve) === 1) setImmediate(goOn)
+  })
+}
+
+function goOn(): void {
+  const rested = resting
+  resting = []
+  for (const resolve of rested) resolve()
+}

@@ -1,0 +1,33 @@
+import type { ConvokeError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { Ledger, Lease, StreamRef } from '../ports/ledger.ts'
+import type { Probe } from '../ports/probe.ts'
+import type { Clock, Ids, Live } from '../ports/runtime.ts'
+import type { History } from './history.ts'
+import type { Extension } from './run.ts'
+import type { AnyWorkflow } from './workflow.ts'
+
+/** What driving runs needs of the process. */
+export interface Runtime {
+  readonly ledger: Ledger
+  readonly lease: Lease
+  readonly clock: Clock
+  readonly ids: Ids
+  readonly live?: Live | undefined
+  readonly probe?: Probe | undefined
+  readonly redact: (value: Json) => Json
+  readonly workflows: ReadonlyMap<string, AnyWorkflow>
+  /** Methods that higher rooms add to every run object, made for one driven run. */
+  readonly extend: (driven: Driven) => readonly Extension[]
+  /** Told of runs that ended this incarnation with an error that is not in their stream. */
+  readonly onTrouble?: (run: StreamRef, error: ConvokeError) => void
+}
+
+/** What higher rooms may know of the run they are extended into. */
+export interface Driven {
+  readonly runtime: Runtime
+  readonly tenant: string
+  readonly run: string
+  readonly keyed: (text: string) => string
+  readonly history: History
+}
