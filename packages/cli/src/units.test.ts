@@ -1,0 +1,118 @@
+import { ConvokeError, type RunRow } from 'convoke'
+import { describe, expect, test } from 'vitest'
+import { parseSet } from './commands/fork.ts'
+import { exitCodeOf, exitCodeOfRun } from './exit.ts'
+import { ago, mayColor, styleFor, table } from './output.ts'
+
+const row = (more: Partial<RunRow>): RunRow => ({
+  tenant: 'local',
+  run: 'r',
+  workflow: 'w',
+  version: '1',
+  status: 'done',
+  priority: 0,
+  tags: [],
+  startedAt: 0,
+  updatedAt: 0,
+  root: 'r',
+  ...more,
+})
+
+describe('exit codes', () => {
+  test.each([
+    ['RUN_UNKNOWN', 2],
+    ['APPROVAL_DECIDED', 1],
+    ['REPLAY_DIVERGED', 1],
+    ['MAYBE_EXECUTED', 3],
+    ['SCOPE_DENIED', 4],
+    ['LEDGER_BUSY', 5],
+    ['LEDGER_FULL', 5],
+    ['BUDGET_EXCEEDED', 6],
+    ['AUDIT_FAILED', 1],
+    ['INTERRUPTED', 130],
+    ['CODE_OF_THE_APP', 1],
+  ])('%s is %i', (code, exit) => {
+    expect(exitCodeOf(new ConvokeError(code, ''))).toBe(exit)
+  })
+
+  test.each([
+    [{ status: 'done' }, 0],
+    [{ status: 'parked', parkedOn: 'person' }, 3],
+    [{ status: 'parked', parkedOn: 'budget' }, 6],
+    [{ status: 'failed', error: 'STEP_FAILED' }, 1],
+    [{ status: 'failed', error: 'APPROVAL_REJECTED' }, 4],
+    [{ status: 'failed', error: 'MODEL_UNREACHABLE' }, 5],
+    [{ status: 'failed', error: 'BUDGET_EXCEEDED' }, 6],
+    // What a step was given wrongly is no mistake of the command line.
+    [{ status: 'failed', error: 'INPUT_INVALID' }, 1],
+    [{ status: 'stopped', error: 'WORKFLOW_CHANGED' }, 1],
+    [{ status: 'stopped', error: 'EFFECT_HELD' }, 3],
+    [{ status: 'cancelled', error: 'RUN_CANCELLED' }, 1],
+  ] as const)('a run %o is %i', (more, exit) => {
+    expect(exitCodeOfRun(row(more))).toBe(exit)
+  })
+})
+
+describe('colour', () => {
+  const terminal = { isTTY: true }
+  test('only on a terminal, and not where NO_COLOR or CI say otherwise', () => {
+    expect(mayColor(terminal, {})).toBe(true)
+    expect(mayColor({}, {})).toBe(false)
+    expect(mayColor(terminal, { NO_COLOR: '1' })).toBe(false)
+    expect(mayColor(terminal, { NO_COLOR: '' })).toBe(true)
+    expect(mayColor(terminal, { CI: 'true' })).toBe(false)
+    expect(mayColor(terminal, { TERM: 'dumb' })).toBe(false)
+  })
+})
+
+describe('tables', () => {
+  test('columns are aligned, the last is cut to the terminal', () => {
+    const rows = [
+      ['r_1', 'done', 'short'],
+      ['r_1004', 'waits: person', 'a line that is longer than what is left'],
+    ]
+    expect(table(['RUN', 'STATUS', 'WHAT'], rows, styleFor(false), 50)).toBe(
+      [
+        'RUN     STATUS         WHAT',
+        'r_1     done           short',
+        'r_1004  waits: person  a line that is longer than…',
+      ].join('\n'),
+    )
+  })
+
+  test('paint does not move a column', () => {
+    const [, line] = table(['A', 'B'], [['x', 'y']], styleFor(true), 0, (cell) => `\u001b[1m${cell}\u001b[0m`).split(
+      '\n',
+    )
+    expect(line).toBe('\u001b[1mx\u001b[0m  \u001b[1my\u001b[0m')
+  })
+})
+
+test.each([
+  [0, 'now'],
+  [45_000, '45 s ago'],
+  [300_000, '5 min ago'],
+  [7_200_000, '2 h ago'],
+  [259_200_000, '3 d ago'],
+  [-60_000, 'in 1 min'],
+])('%i ms is %s', (ms, says) => {
+  expect(ago(1_000_000_000_000 - ms, 1_000_000_000_000)).toBe(says)
+})
+
+describe('--set STEP:/pointer=JSON', () => {
+  test.each([
+    ['intake:/total="1.00"', { step: 'intake', pointer: '/total', value: '1.00' }],
+    ['map/key:1/read:/a/b=null', { step: 'map/key:1/read', pointer: '/a/b', value: null }],
+    ['intake:={"a":"x=y"}', { step: 'intake', pointer: '', value: { a: 'x=y' } }],
+  ])('%s', (text, parsed) => {
+    expect(parseSet(text)).toEqual(parsed)
+  })
+
+  test.each([['intake'], ['intake=1'], [':/a=1'], ['intake:/a']])('USAGE for %s', (text) => {
+    expect(() => parseSet(text)).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  })
+
+  test('JSON_INVALID for a value that is none', () => {
+    expect(() => parseSet('intake:/a=one')).toThrow(expect.objectContaining({ code: 'JSON_INVALID' }))
+  })
+})

@@ -1,0 +1,164 @@
+/** Commands that look and decide: what they print, for people and for programs. */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { json, place, type Place } from './support/cli.ts'
+
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
+
+let at: Place
+beforeAll(async () => {
+  at = place()
+  await at.cli(['run', 'hello', '--id', 'r_hello'])
+  await at.cli(['run', 'payment', '--id', 'r_pay', '--input', '{"number": "INV-1", "amount": "100.00"}'])
+})
+afterAll(() => at.remove())
+
+describe('help', () => {
+  test.each([
+    ['--help'],
+    ['run --help'],
+    ['resume --help'],
+    ['fork --help'],
+    ['why --help'],
+    ['approvals --help'],
+    ['approvals correct --help'],
+    ['audit verify --help'],
+    ['audit export --help'],
+  ])('convoke %s', async (args) => {
+    const done = await at.cli(args.split(' '), { env: { COLUMNS: '100' } })
+    expect(done).toMatchObject({ code: 0, err: '' })
+    expect(done.out).toMatchSnapshot()
+  })
+})
+
+describe('convoke runs', () => {
+  test('a table, newest first', async () => {
+    const done = await at.cli(['runs'])
+    expect(done).toMatchObject({ code: 0, err: '' })
+    const lines = done.out.trimEnd().split('\n')
+    expect(lines[0]).toMatch(/^RUN +WORKFLOW +STATUS +STARTED +TOOK$/)
+    expect(lines[1]).toMatch(/^r_pay +payment@1 +waits: person +\d+ (s|min) ago$/)
+    expect(lines[2]).toMatch(/^r_hello +hello@1 +done +\d+ (s|min) ago +\d.*(ms|s)$/)
+    expect(done.out).not.toContain('\u001b')
+  })
+
+  test('filters, as data', async () => {
+    const done = await at.cli(['runs', '--status', 'done', '--workflow', 'hello', '-o', 'json'])
+    expect(json(done.out)).toMatchObject([{ run: 'r_hello' }])
+    expect((await at.cli(['runs', '--status', 'failed', '-o', 'jsonl'])).out).toBe('')
+    expect((await at.cli(['runs', '--tenant', 'other', '-o', 'json'])).out).toBe('[]\n')
+  })
+})
+
+describe('convoke show and why', () => {
+  test('a run is found by the end of its id', async () => {
+    const done = await at.cli(['show', 'hello'])
+    expect(done.code).toBe(0)
+    expect(done.out).toMatch(/^r_hello {2}hello@1 · done · /)
+    expect(done.out).toMatch(/✓ greet .* hello: world/)
+  })
+
+  test('a run that waits: for whom, and the next command', async () => {
+    const done = await at.cli(['show', 'r_pay'])
+    expect(done.out).toMatch(/waits for {2}ap_\w+ {2}erp\.pay INV-1 {2}\(finance\)/)
+    expect(done.err).toMatch(/next: convoke approvals approve ap_\w+/)
+  })
+
+  test('why as text and as data', async () => {
+    const text = await at.cli(['why', 'r_hello'])
+    expect(text).toMatchObject({ code: 0, err: '' })
+    expect(text.out).toMatch(/Decided\n {2}hello {2}world\n\nBecause\n {2}1 {2}greet/)
+    const data = json((await at.cli(['why', 'r_hello', 'greet', '-o', 'json'])).out)
+    expect(data).toMatchObject({ run: 'r_hello', about: { path: 'greet' }, chain: [{ path: 'greet' }] })
+  })
+})
+
+describe('convoke fork', () => {
+  test('prints the new id, what is executed again, and the next command; the original stays as it is', async () => {
+    const before = (await at.cli(['show', 'r_pay', '-o', 'json'])).out
+    const done = await at.cli(['fork', 'r_pay', '--at', 'check', '--set', 'check:/amount="90.00"', '--id', 'r_fork'])
+    expect(done).toMatchObject({ code: 0, out: 'r_fork\n' })
+    expect(done.err).toContain('shares r_pay up to record')
+    expect(done.err).toContain('next: convoke resume r_fork')
+    const shown = json((await at.cli(['show', 'r_fork', '-o', 'json'])).out)
+    expect(shown).toMatchObject({ fork: { run: 'r_pay', reuse: 'before', effects: 'hold' } })
+    const after = json((await at.cli(['show', 'r_pay', '-o', 'json'])).out) as { records: number }
+    expect(after.records).toBe((json(before) as { records: number }).records)
+
+    expect(await at.cli(['resume', 'r_fork'])).toMatchObject({ code: 3 })
+    const why = await at.cli(['why', 'r_fork'])
+    expect(why.out).toMatch(/replaced by \S+: \/amount {2}was 100\.00, now 90\.00/)
+  })
+})
+
+describe('convoke audit', () => {
+  test('export makes a key once, and verify holds the store against it', async () => {
+    const first = await at.cli(['audit', 'export', '--out', 'checkpoint.json'])
+    expect(first.code).toBe(0)
+    expect(first.err).toMatch(/made the signing key .*audit\.key/)
+    const keyFile = join(at.dir, '.convoke', 'audit.key')
+    expect(statSync(keyFile).mode & 0o777).toBe(0o600)
+    const publicKey = /public key {2}(\S+)/.exec(first.err)![1]!
+    const again = await at.cli(['audit', 'export'])
+    expect(json(again.out)).toMatchObject({ kind: 'convoke-checkpoint', tenant: 'local', publicKey })
+    expect(again.err).not.toContain('made the signing key')
+
+    const itself = await at.cli(['audit', 'verify', '--against', 'checkpoint.json'])
+    expect(itself.code).toBe(0)
+    expect(itself.out).toMatch(/^sound {2}\d+ records in \d+ streams/)
+    expect(itself.err).toContain('vouches for itself')
+    const known = await at.cli(['audit', 'verify', '--against', 'checkpoint.json', '--public-key', publicKey])
+    expect(known).toMatchObject({ code: 0, err: '' })
+    expect(existsSync(join(at.dir, 'checkpoint.json'))).toBe(true)
+  })
+
+  test('AUDIT_FAILED: what was changed and where, as text and as data', async () => {
+    await at.cli(['run', 'hello', '--id', 'r_x', '--store', 'changed'])
+    await at.cli(['audit', 'export', '--store', 'changed', '--out', 'changed.json'])
+    const db = new DatabaseSync(join(at.dir, 'changed', 'ledger.db'))
+    db.exec(`UPDATE records SET payload = replace(payload, 'world', 'moon!') WHERE payload LIKE '%world%'`)
+    db.close()
+    const done = await at.cli(['audit', 'verify', '--store', 'changed', '--against', 'changed.json'])
+    expect(done.code).toBe(1)
+    expect(done.out).toMatch(/not sound[^]*run\/r_x@\d+ +broken/)
+    expect(done.err).toContain('AUDIT_FAILED')
+    const data = json((await at.cli(['audit', 'verify', '--store', 'changed', '-o', 'json'])).out)
+    expect(data).toMatchObject({ tenant: 'local' })
+    expect((data as { findings: { stream: string }[] }).findings[0]!.stream).toBe('run/r_x')
+  })
+
+  test('INPUT_INVALID for a checkpoint that is none', async () => {
+    const done = await at.cli(['audit', 'verify', '--against', 'none.json'])
+    expect(done).toMatchObject({ code: 2, out: '' })
+    expect(done.err).toContain('INPUT_INVALID')
+  })
+})
+
+describe('convoke doctor', () => {
+  test('looks at everything, and writes nothing', async () => {
+    const done = await at.cli(['doctor', '--store', 'fresh', '-o', 'json'])
+    expect(done.code).toBe(0)
+    expect(json(done.out)).toMatchObject({ ok: true })
+    const names = (json(done.out) as { checks: { name: string }[] }).checks.map((c) => c.name)
+    expect(names).toEqual(['node', 'sqlite', 'config', 'store', 'disk'])
+    expect(existsSync(join(at.dir, 'fresh'))).toBe(false)
+  })
+
+  test('says what waits and what works', async () => {
+    const done = await at.cli(['doctor'])
+    expect(done.code).toBe(0)
+    expect(done.out).toMatch(/✓ store +.*format 1/)
+    expect(done.out).toMatch(/✓ sync +full/)
+    expect(done.out).toMatch(/✓ workers +none/)
+    expect(done.out).toMatch(/people +\d waiting for a decision/)
+  })
+})
+
+test('the version is the package’s own', async () => {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')) as {
+    version: string
+  }
+  expect(await at.cli(['--version'])).toMatchObject({ code: 0, out: `${version}\n` })
+})
