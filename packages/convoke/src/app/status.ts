@@ -1,10 +1,10 @@
 import type { StreamRef } from '../ports/ledger.ts'
 
 /**
- * Who waits for a run's status to change. A run that is driven here is named when its drive ends, and nobody looks
- * before; what the ledger tells of may concern any other run, so then all who wait for one look again, each with a
- * read. Invariant: such looks are spaced by the number of those who look, so that a thousand waiters do not turn every
- * commit into a thousand reads.
+ * Who waits for a run's status to change. A run that is driven here is named when its drive ends, and hardly anybody
+ * looks before; what the ledger tells of may concern any other run, so then all who wait for one look again, each with
+ * a read. Invariant: such looks are spaced by the number of those who look, so that a thousand waiters do not turn
+ * every commit into a thousand reads.
  */
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
@@ -30,11 +30,24 @@ export function statusBoard(): StatusBoard {
   const driven = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
+  let slow: NodeJS.Timeout | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
 
-  function callAll(but?: ReadonlySet<string>): void {
-    for (const [key, set] of [...listeners]) if (but?.has(key) !== true) for (const listener of [...set]) listener()
+  function callAll(): void {
+    for (const set of [...listeners.values()]) for (const listener of [...set]) listener()
+  }
+
+  /** A run that hangs here may have been taken over: those who wait for one look as well, but rarely. */
+  function callOthers(): void {
+    for (const [key, set] of [...listeners]) {
+      if (!driven.has(key)) for (const listener of [...set]) listener()
+      else
+        slow ??= setTimeout(() => {
+          slow = undefined
+          callAll()
+        }, maxSpacingMs).unref()
+    }
   }
 
   return {
@@ -63,18 +76,19 @@ export function statusBoard(): StatusBoard {
     anyChanged() {
       if (timer !== undefined || waiting === 0) return
       if (waiting <= few) {
-        callAll(driven)
+        callOthers()
         return
       }
       const spacing = Math.min(maxSpacingMs, waiting * spacingMs)
       timer = setTimeout(() => {
         timer = undefined
-        callAll(driven)
+        callOthers()
       }, spacing).unref()
     },
     close() {
       clearTimeout(timer)
-      timer = undefined
+      clearTimeout(slow)
+      timer = slow = undefined
       callAll()
     },
   }
