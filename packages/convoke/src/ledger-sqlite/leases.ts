@@ -22,8 +22,6 @@ export interface Leases {
   register(worker: string, slot: BigInt64Array, since: number, pid: number): undefined
   unregister(worker: string): undefined
   beat(): undefined
-  /** Time for a renewal, in milliseconds. */
-  readonly interval: number
   readonly held: readonly string[]
   claim(tenant: string, name: string, worker: string): Head & { readonly epoch: number }
   release(tenant: string, name: string, epoch: number): undefined
@@ -186,7 +184,6 @@ export function createLeases(parts: {
       }
       return undefined
     },
-    interval: leaseMs / 4,
     get held() {
       return [...held.keys()]
     },

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { isEnded, project, projectionVersion, type ApprovalRow, type Change, type RunRow } from '../core/projections.ts'
+import { isEnded, project, type ApprovalRow, type Change, type RunRow } from '../core/projections.ts'
 import type { LedgerRecord } from '../core/record.ts'
 
 // The tables `runs` and `approvals`: what core's `project` says of records, merged. They can be dropped and rebuilt.
