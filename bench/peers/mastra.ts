@@ -4,7 +4,7 @@
  * steps, as Mastra has it: one step object a position.
  */
 import { join } from 'node:path'
-import { createClient } from '@libsql/client'
+import { type Client, createClient } from '@libsql/client'
 import { Mastra } from '@mastra/core'
 import { createStep, createWorkflow } from '@mastra/core/workflows'
 import { LibSQLStore } from '@mastra/libsql'
@@ -64,7 +64,9 @@ const peer = {
           check(await made.resume({ step: 'ask', resumeData: { go: true } }), 'success')
         }),
       async durability() {
-        return system === 'mastra' ? 'LibSQL, WAL, asks for synchronous=NORMAL' : 'LibSQL, WAL, synchronous=FULL set'
+        const own = system === 'mastra' ? (storage as unknown as { client: Client }).client : client
+        const level = (await own.execute('PRAGMA synchronous')).rows[0]?.[0]
+        return `LibSQL, WAL, synchronous=${String(level)} on the store's connection`
       },
       async close() {
         client.close()

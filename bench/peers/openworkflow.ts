@@ -96,7 +96,11 @@ const peer = {
         await Promise.all(runs.map((run) => end(run).promise))
       },
       async durability() {
-        return 'node:sqlite, WAL, synchronous as built (2 = FULL)'
+        // The backend sets no level and keeps its connection to itself: a second one has the same build's default.
+        const reader = new DatabaseSync(file, { readOnly: true })
+        const level = reader.prepare('PRAGMA synchronous').get()?.['synchronous']
+        reader.close()
+        return `node:sqlite, WAL, synchronous=${String(level)}`
       },
       async close() {
         await worker.stop()
