@@ -96,7 +96,9 @@ export class Sequencer {
     const before = this.#head
     const { record } = this.#seal(draft, [])
     try {
+      this.#o.probe?.(`append.before:${draft.type}`)
       await this.#o.ledger.append([{ ref: this.#o.ref, epoch: this.#o.claim.epoch, records: [record] }], { guards })
+      this.#o.probe?.(`append.after:${draft.type}`)
     } catch (error) {
       const refused = error as ConvokeError
       if (!['INBOX_ADVANCED', 'UNIQUE_TAKEN', 'COUNTER_EXCEEDED'].includes(refused.code)) this.#lost ??= refused
