@@ -2,6 +2,7 @@ import { ConvokeError, toErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { joinPath } from '../core/path.ts'
 import type { AttemptOptions, MapOptions, Verdict } from './durable-run.ts'
+import { enter, leave } from './claims.ts'
 import { Scope } from './scope.ts'
 import { ContinueAs } from './workflow.ts'
 
@@ -10,13 +11,13 @@ type Derive<R> = (scope: Scope) => R
 
 /** Opens a scope under a name; the name is free again once `done` was called. */
 function open(parent: Scope, name: string): { readonly scope: Scope; readonly done: () => void } {
-  const repeat = parent.engine.enter(parent, name)
+  const repeat = enter(parent, name)
   const scope = new Scope(parent.engine, joinPath(parent.path, name, repeat), parent)
   return {
     scope,
     done: () => {
       scope.join()
-      parent.engine.leave(parent, name)
+      leave(parent, name)
     },
   }
 }

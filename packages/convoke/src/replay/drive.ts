@@ -78,13 +78,14 @@ class Drive {
     const history = (this.#history = await loadHistory(ledger, this.#ref.tenant, this.#runId))
     if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) return this.#release('done')
     const started = history.started.payload
-    const workflow = this.#rt.workflows.get(started['workflow'] as string)
+    const name = started['workflow'] as string
+    const workflow = this.#rt.workflows.get(name)
     if (workflow === undefined)
       throw new ConvokeError(
         'WORKFLOW_UNKNOWN',
-        `run ${this.#runId} needs workflow ${String(started['workflow'])}, which this app does not define`,
+        `run ${this.#runId} needs workflow ${name}, which this app does not define`,
         {
-          details: { run: this.#runId, workflow: String(started['workflow']) },
+          details: { run: this.#runId, workflow: name },
           next: 'add the workflow to the app, or drive the run with the app that has it',
         },
       )
@@ -170,7 +171,7 @@ class Drive {
       if (parked === 'parked') return 'parked'
       if (parked === 'advanced') continue
       if (this.#sequencer.dirty) this.#sequencer.durable().catch(() => engine.ring())
-      await engine.nextEvent()
+      await engine.bell.next()
     }
   }
 
@@ -300,7 +301,7 @@ class Drive {
     const { kind, next } = summarize(claims.flatMap((c) => [...c.waits]))
     if (next !== undefined && next - this.#rt.clock.now() < holdMs) return 'busy'
     // From here on no timer may set an executor going: once the run is parked, it belongs to whoever wakes it.
-    engine.freeze()
+    engine.gate.close()
     await this.#sequencer.durable()
     try {
       await this.#sequencer.guarded(
@@ -313,7 +314,7 @@ class Drive {
       )
     } catch (error) {
       if (!isConvokeError(error, 'INBOX_ADVANCED')) throw error
-      engine.thaw()
+      engine.gate.open()
       await this.#inbox.read()
       return 'advanced'
     }

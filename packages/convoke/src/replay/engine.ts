@@ -1,41 +1,24 @@
 import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import { joinPath } from '../core/path.ts'
-import { refOf, type Actor, type LedgerRecord } from '../core/record.ts'
-import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
-import type { Clock, Live } from '../ports/runtime.ts'
+import { refOf, type LedgerRecord } from '../core/record.ts'
+import type { InboxMessage } from '../ports/ledger.ts'
+import { Awaited } from './awaited.ts'
 import type { Claim } from './claim.ts'
-import { Claims, enter, leave } from './claims.ts'
+import { Claims, leave } from './claims.ts'
 import { fits, mismatch, unclaimed } from './divergence.ts'
-import { endingOf } from './finish.ts'
+import type { EngineOptions } from './engine-options.ts'
+import { corrected, endingOf, immediately } from './finish.ts'
 import { givenUp, Settlers } from './given-up.ts'
-import type { Superseded } from './history.ts'
 import { Mailbox } from './mailbox.ts'
+import { Bell, Gate, patiently } from './pacing.ts'
+import { Recorded } from './recorded.ts'
+import { Rollbacks } from './rollback.ts'
 import { Scope, type EngineHandle } from './scope.ts'
 import type { Sequencer } from './sequencer.ts'
 import { StepPromise } from './step-promise.ts'
 import { makeTask, type TaskHost } from './task.ts'
 import { isTerminal, type Completion, type Entry, type Operation } from './types.ts'
-
-export interface EngineOptions {
-  readonly ref: StreamRef
-  readonly run: string
-  readonly sequencer: Sequencer
-  readonly history: readonly Entry[]
-  readonly clock: Clock
-  readonly live?: Live | undefined
-  /** Keyed hash of the tenant. */
-  readonly keyed: (text: string) => string
-  readonly seed: string
-  readonly actor: Actor
-  /** A finished step of an ancestor that may stand for this one (R9); undefined to execute. */
-  readonly reuse?: ((claim: Claim) => Completion | undefined) | undefined
-  /** Results that a fork's maker replaced, by path. */
-  readonly supersede?: ReadonlyMap<string, Superseded> | undefined
-}
-
-const graceMs = 500
 
 /**
  * One driven run. Owns: the scopes, the claims, the order in which results reach workflow code.
@@ -54,6 +37,10 @@ export class Engine implements EngineHandle, TaskHost {
   readonly mailbox: Mailbox = new Mailbox()
   readonly claims: Map<string, Claim> = new Map()
   readonly ended: AbortController = new AbortController()
+  /** Rings at the next claim, completion, message or loss. */
+  readonly bell: Bell = new Bell()
+  /** Closed while the run parks: no timer sets anything going. */
+  readonly gate: Gate = new Gate()
   time: number
   cancelled: InboxMessage | undefined
   inboxRead = 0
@@ -62,28 +49,20 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #claims: Claims
   readonly #fresh: Claim[] = []
   readonly #completed: Claim[] = []
-  readonly #suspects: { readonly scope: Scope; readonly path: string; readonly promise: StepPromise<unknown> }[] = []
-  readonly #closed = new Set<string>()
-  readonly #opened = new Set<string>()
+  readonly #awaited = new Awaited()
+  readonly #recorded: Recorded
   readonly #settlers = new Settlers()
-  #undoing: Promise<void> = Promise.resolve()
+  readonly #rollbacks = new Rollbacks()
   #delivered = 0
-  #held: (() => void)[] | undefined
-  #cursor = 0
-  #bell: (() => void) | undefined
-  #rung = false
   #onCancel: (() => void) | undefined
 
   constructor(options: EngineOptions) {
     this.o = options
     this.#claims = new Claims(options.keyed)
+    this.#recorded = new Recorded(options.history)
     this.time = options.history[0]?.record.at ?? 0
     this.root = new Scope(this, '', undefined)
     this.undoScope = new Scope(this, '', undefined)
-    for (const entry of options.history) {
-      if (entry.record.fold !== undefined) this.#opened.add(entry.record.fold)
-      if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
-    }
   }
 
   get tenant(): string {
@@ -96,7 +75,7 @@ export class Engine implements EngineHandle, TaskHost {
     return this.o.seed
   }
   get replaying(): boolean {
-    return this.#cursor < this.o.history.length
+    return this.#recorded.next !== undefined
   }
   get sequencer(): Sequencer {
     return this.o.sequencer
@@ -113,7 +92,7 @@ export class Engine implements EngineHandle, TaskHost {
       return promise
     }
     this.claims.set(path, claim)
-    if (operation.orchestrate !== undefined && !this.#closed.has(path) && !this.#reusable(claim))
+    if (operation.orchestrate !== undefined && !this.#recorded.closes(path) && !this.#reusable(claim))
       this.#orchestrate(claim)
     else this.#fresh.push(claim)
     this.ring()
@@ -141,32 +120,7 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   rollback(scope: Scope): Promise<void> {
-    // One at a time: a run that ends while an attempt takes back waits for it.
-    const done = this.#undoing.then(() => this.#takeBack(scope))
-    this.#undoing = done.catch(() => undefined)
-    return done
-  }
-
-  async #takeBack(scope: Scope): Promise<void> {
-    const failed: string[] = []
-    const lastFirst = scope.compensations.splice(0).sort((a, b) => b.order - a.order)
-    for (const { path, operation, ref } of lastFirst) {
-      const causes = [...(operation.causes ?? []), { ref, kind: 'control' as const }]
-      try {
-        await this.claim(this.undoScope, { ...operation, path: `${path}~undo`, causes })
-      } catch (error) {
-        failed.push(`${path}: ${toErrorData(error).message}`)
-      }
-    }
-    if (failed.length > 0)
-      throw new ConvokeError(
-        'COMPENSATION_FAILED',
-        `${failed.length} of the scope's effects could not be taken back: ${failed.join('; ')}`,
-        {
-          details: { failed },
-          next: 'take them back by hand, then note it with convoke why',
-        },
-      )
+    return this.#rollbacks.take(scope, (operation) => this.claim(this.undoScope, operation))
   }
 
   stop(error: Error): void {
@@ -179,14 +133,7 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   watched<T>(scope: Scope, name: string, promise: Promise<T>): StepPromise<T> {
-    const watched = new StepPromise<T>((resolve, reject) => void promise.then(resolve, reject))
-    StepPromise.quiet(watched)
-    this.#suspects.push({ scope, path: joinPath(scope.path, name, 1), promise: watched })
-    return watched
-  }
-
-  settledStep(value: unknown): StepPromise<unknown> {
-    return new StepPromise((resolve) => resolve(value))
+    return this.#awaited.watch(scope, name, promise)
   }
 
   onCancel(listener: () => void): void {
@@ -198,14 +145,22 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Delivers loaded records until one needs the code to come to rest first. True while there is more to do. */
   async replayNext(finished: () => boolean): Promise<boolean> {
-    while (this.#cursor < this.o.history.length) {
-      const entry = this.o.history[this.#cursor] as Entry
+    for (let entry = this.#recorded.next; entry !== undefined; entry = this.#recorded.next) {
       const found = this.#process(entry)
       if (found === 'unclaimed') {
-        if (await this.#grace(entry.record.path as string)) continue
+        const path = entry.record.path as string
+        // Code that awaits something of its own (a native promise from a thread pool) may claim a little later.
+        if (
+          await patiently(
+            this.o.clock,
+            () => this.claims.has(path),
+            () => this.stopped !== undefined,
+          )
+        )
+          continue
         throw unclaimed(entry, this.claims.values(), finished())
       }
-      this.#cursor++
+      this.#recorded.advance()
       if (found === 'delivered') return true
     }
     return false
@@ -218,7 +173,7 @@ export class Engine implements EngineHandle, TaskHost {
       if (claim.state !== 'claimed') return 'progress'
       const op = claim.operation
       if (op.immediate !== undefined) {
-        claim.completion = attempt(() => op.immediate?.({ path: claim.path, now: this.time }) ?? {})
+        claim.completion = immediately(op, { path: claim.path, now: this.time })
         this.#finish(claim)
         return 'delivered'
       }
@@ -252,7 +207,7 @@ export class Engine implements EngineHandle, TaskHost {
   /** Paths that were asked for and never awaited. */
   unawaited(): string[] {
     const pending = [...this.claims.values()].filter((c) => !c.scope.dead).map((c) => c.path)
-    return [...pending, ...this.#suspects.filter((s) => !s.promise.observed && !s.scope.dead).map((s) => s.path)]
+    return [...pending, ...this.#awaited.unobserved()]
   }
 
   complete(claim: Claim, completion: Completion): void {
@@ -265,22 +220,6 @@ export class Engine implements EngineHandle, TaskHost {
     claim.waits.clear()
     this.#completed.push(claim)
     this.ring()
-  }
-
-  /** Holds timers back, so that nothing begins while the run parks. */
-  freeze(): void {
-    this.#held ??= []
-  }
-
-  thaw(): void {
-    const held = this.#held ?? []
-    this.#held = undefined
-    for (const act of held) act()
-  }
-
-  pass(act: () => void): void {
-    if (this.#held === undefined) act()
-    else this.#held.push(act)
   }
 
   /** Takes a message that was copied into this run, or into the ancestor it shares records with. */
@@ -296,32 +235,18 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   ring(): void {
-    this.#rung = true
-    this.#bell?.()
+    this.bell.ring()
   }
 
-  /** Resolves at the next claim, completion, message or loss since the last call. */
-  async nextEvent(): Promise<void> {
-    if (!this.#rung)
-      await new Promise<void>((resolve) => {
-        this.#bell = resolve
-      })
-    this.#bell = undefined
-    this.#rung = false
+  pass(act: () => void): void {
+    this.gate.pass(act)
   }
 
   // ---- inside -------------------------------------------------------------------------------------------------------
 
-  enter(scope: Scope, name: string): number {
-    return enter(scope, name)
-  }
-
-  leave(scope: Scope, name: string): void {
-    leave(scope, name)
-  }
-
   #reusable(claim: Claim): Completion | undefined {
-    if (claim.history.length > 0 || claim.operation.path !== undefined || this.#opened.has(claim.path)) return undefined
+    if (claim.history.length > 0 || claim.operation.path !== undefined || this.#recorded.opens(claim.path))
+      return undefined
     return this.o.reuse?.(claim)
   }
 
@@ -362,7 +287,7 @@ export class Engine implements EngineHandle, TaskHost {
       this.receive(record, entry.payload['inbox'] as number, entry.payload['message'] as unknown as InboxMessage)
       return before === this.cancelled ? 'consumed' : 'delivered'
     }
-    if (this.#folded(record.path)) return 'consumed'
+    if (this.#recorded.folds(record.path)) return 'consumed'
     const claim = this.claims.get(record.path)
     if (claim === undefined) return 'unclaimed'
     if (!fits(entry, claim)) throw mismatch(entry, claim)
@@ -374,13 +299,6 @@ export class Engine implements EngineHandle, TaskHost {
     if (typeof taken === 'number') this.mailbox.takeRecorded(record, taken)
     this.#deliver(claim, entry)
     return 'delivered'
-  }
-
-  #folded(path: string): boolean {
-    if (this.#closed.size === 0) return false
-    for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1))
-      if (this.#closed.has(path.slice(0, cut))) return true
-    return false
   }
 
   /** Makes a completion the record that ends the step, and delivers it. */
@@ -400,14 +318,9 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   #deliver(claim: Claim, loaded: Entry): void {
-    const replaced = this.o.supersede?.get(claim.path)
-    const entry =
-      replaced === undefined || loaded.payload['error'] !== undefined
-        ? loaded
-        : { ...loaded, payload: { ...loaded.payload, value: replaced.value } }
+    const { entry, source } = corrected(loaded, this.o.supersede?.get(claim.path))
     const { record, payload } = entry
     const op = claim.operation
-    const source = replaced === undefined ? record : replaced.entry.record
     const origin = { ref: refOf(source), labels: source.labels }
     this.#remove(claim)
     this.time = record.at
@@ -428,7 +341,7 @@ export class Engine implements EngineHandle, TaskHost {
         claim.scope.responsible.compensations.push({ path: claim.path, operation: undo, ref: origin.ref, order })
       claim.resolve(value)
     }
-    if (!claim.promise.observed) this.#suspects.push({ scope: claim.scope, path: claim.path, promise: claim.promise })
+    this.#awaited.note(claim.scope, claim.path, claim.promise)
   }
 
   #remove(claim: Claim): void {
@@ -441,24 +354,5 @@ export class Engine implements EngineHandle, TaskHost {
 
   #free(claim: Claim): void {
     if (claim.operation.path === undefined) leave(claim.scope, claim.key)
-  }
-
-  /** Code that awaits something of its own (a native promise from a thread pool) may claim a little later. */
-  async #grace(path: string): Promise<boolean> {
-    const until = this.o.clock.monotonic() + graceMs
-    while (this.o.clock.monotonic() < until) {
-      await new Promise<void>((resolve) => setTimeout(resolve, 5))
-      if (this.claims.has(path)) return true
-      if (this.stopped !== undefined) return false
-    }
-    return false
-  }
-}
-
-function attempt(work: () => Completion): Completion {
-  try {
-    return work()
-  } catch (error) {
-    return { error: toErrorData(error) }
   }
 }

@@ -1,9 +1,10 @@
-import { errorJson, type ErrorData } from '../core/errors.ts'
+import { errorJson, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, noLabels } from '../core/labels.ts'
-import type { Actor, Draft } from '../core/record.ts'
+import type { Actor, Draft, LedgerRecord } from '../core/record.ts'
 import type { Claim } from './claim.ts'
-import type { Completion } from './types.ts'
+import type { Superseded } from './history.ts'
+import type { Completion, Entry, ImmediateTask, Operation } from './types.ts'
 
 /** Arguments up to this many characters are kept with the result, so that a difference on replay can be shown. */
 const inputKept = 2048
@@ -47,4 +48,22 @@ export function endingOf(claim: Claim, completion: Completion, error: ErrorData 
       joinLabels([claim.labels, ...inner.map(([, labels]) => labels), completion.labels ?? noLabels]),
     payload,
   }
+}
+
+/** An immediate operation is done by its record; what it throws is its result. */
+export function immediately(operation: Operation, task: ImmediateTask): Completion {
+  try {
+    return operation.immediate?.(task) ?? {}
+  } catch (error) {
+    return { error: toErrorData(error) }
+  }
+}
+
+/** A result that a fork's maker replaced comes from the record that replaced it. */
+export function corrected(
+  loaded: Entry,
+  replaced: Superseded | undefined,
+): { readonly entry: Entry; readonly source: LedgerRecord } {
+  if (replaced === undefined || loaded.payload['error'] !== undefined) return { entry: loaded, source: loaded.record }
+  return { entry: { ...loaded, payload: { ...loaded.payload, value: replaced.value } }, source: replaced.entry.record }
 }

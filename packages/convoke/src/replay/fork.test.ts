@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ConvokeError } from '../core/errors.ts'
+import type { ConvokeError } from '../core/errors.ts'
 import { runStream } from '../core/projections.ts'
 import type { App } from '../app/app.ts'
 import type { ForkOptions } from '../app/fork.ts'

@@ -14,7 +14,7 @@ import {
   type ChildDeps,
 } from './operations.ts'
 import type { Scope } from './scope.ts'
-import type { StepPromise } from './step-promise.ts'
+import { StepPromise } from './step-promise.ts'
 import { ContinueAs, type AnyWorkflow, type BoardKey, type Signal } from './workflow.ts'
 
 /** Adds methods of higher rooms (`call`, `ask`, …) to the run object of a scope. */
@@ -133,7 +133,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
       // A run that is still being replayed and has no marker here passed this place before the edit.
       const answer =
         !known.has(path) && replaying()
-          ? engine.settledStep(false)
+          ? new StepPromise<unknown>((resolve) => resolve(false))
           : engine.claim(scope, {
               kind: 'patch',
               name: id,

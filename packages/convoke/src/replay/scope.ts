@@ -15,16 +15,11 @@ export interface EngineHandle {
   settled(scope: Scope): Promise<void>
   /** Runs a scope's compensations, last first. @throws COMPENSATION_FAILED */
   rollback(scope: Scope): Promise<void>
-  /** Takes a name in a scope. @throws STEP_REPEATED while its predecessor is unfinished */
-  enter(scope: Scope, name: string): number
-  leave(scope: Scope, name: string): void
   /** Fails the run at once: an error no code may catch. */
   stop(error: Error): void
   live(scope: Scope, type: string, data: Json): void
   /** A promise made of steps, which somebody must look at before the workflow returns. */
   watched<T>(scope: Scope, name: string, promise: Promise<T>): StepPromise<T>
-  /** A step that is done without a record. */
-  settledStep(value: unknown): StepPromise<unknown>
   /** Whether recorded steps still wait to be delivered. */
   readonly replaying: boolean
   /** Milliseconds since the epoch as of the last delivered record: the same live and on replay. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ConvokeError } from '../core/errors.ts'
+import type { ConvokeError } from '../core/errors.ts'
 import { inboxStream } from '../core/projections.ts'
 import { systemClock } from '../system/clock.ts'
 import { begin, cutAt, endOf, entriesOf, flow, goOn, lines, newWorld, recordOf } from '../../test/durable/world.ts'

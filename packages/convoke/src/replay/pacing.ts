@@ -1,0 +1,54 @@
+import type { Clock } from '../ports/runtime.ts'
+
+const patienceMs = 500
+
+/** Wakes the one loop that waits for something to happen. A ring before the wait is not lost. */
+export class Bell {
+  #waiting: (() => void) | undefined
+  #rung = false
+
+  ring(): void {
+    this.#rung = true
+    this.#waiting?.()
+  }
+
+  /** Resolves at the first ring since the last call. */
+  async next(): Promise<void> {
+    if (!this.#rung)
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve
+      })
+    this.#waiting = undefined
+    this.#rung = false
+  }
+}
+
+/** Lets acts pass, or holds them back while a run parks, so that nothing begins meanwhile. */
+export class Gate {
+  #held: (() => void)[] | undefined
+
+  close(): void {
+    this.#held ??= []
+  }
+
+  open(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const act of held) act()
+  }
+
+  pass(act: () => void): void {
+    if (this.#held === undefined) act()
+    else this.#held.push(act)
+  }
+}
+
+/** Waits up to half a second for something to come true; false when it does not, or when it is no use any more. */
+export async function patiently(clock: Clock, holds: () => boolean, useless: () => boolean): Promise<boolean> {
+  const until = clock.monotonic() + patienceMs
+  while (clock.monotonic() < until && !useless()) {
+    await new Promise<void>((resolve) => setTimeout(resolve, 5))
+    if (holds()) return true
+  }
+  return false
+}
