@@ -117,7 +117,7 @@ test('every convoke command and option that the docs name exists', () => {
       ...[...textOf(page).matchAll(/`((?:npx )?convoke [^`]+)`/g)].map(([, inline = '']) => inline),
     ]
     for (const line of code) {
-      const words = /(?:^|\s)convoke\s+(.+)$/.exec(line.replace(/\s#.*$/, ''))?.[1]?.split(/\s+/) ?? []
+      const words = /^(?:npx )?convoke\s+(.+)$/.exec(line.replace(/\s#.*$/, ''))?.[1]?.split(/\s+/) ?? []
       if (words.length === 0) continue
       seen++
       let command = program
