@@ -16,7 +16,7 @@ import { Recorded } from './recorded.ts'
 import { Rollbacks } from './rollback.ts'
 import { Scope, type EngineHandle } from './scope.ts'
 import type { Sequencer } from './sequencer.ts'
-import { StepPromise } from './step-promise.ts'
+import type { StepPromise } from './step-promise.ts'
 import { makeTask, type TaskHost } from './task.ts'
 import { isTerminal, type Completion, type Entry, type Operation } from './types.ts'
 
@@ -31,6 +31,9 @@ import { isTerminal, type Completion, type Entry, type Operation } from './types
  */
 export class Engine implements EngineHandle, TaskHost {
   readonly o: EngineOptions
+  readonly tenant: string
+  readonly run: string
+  readonly seed: string
   readonly root: Scope
   /** Where compensations run: never given up. */
   readonly undoScope: Scope
@@ -58,6 +61,9 @@ export class Engine implements EngineHandle, TaskHost {
 
   constructor(options: EngineOptions) {
     this.o = options
+    this.tenant = options.ref.tenant
+    this.run = options.run
+    this.seed = options.seed
     this.#claims = new Claims(options.keyed)
     this.#recorded = new Recorded(options.history)
     this.time = options.history[0]?.record.at ?? 0
@@ -65,15 +71,6 @@ export class Engine implements EngineHandle, TaskHost {
     this.undoScope = new Scope(this, '', undefined)
   }
 
-  get tenant(): string {
-    return this.o.ref.tenant
-  }
-  get run(): string {
-    return this.o.run
-  }
-  get seed(): string {
-    return this.o.seed
-  }
   get replaying(): boolean {
     return this.#recorded.next !== undefined
   }
@@ -172,14 +169,10 @@ export class Engine implements EngineHandle, TaskHost {
     if (claim !== undefined) {
       if (claim.state !== 'claimed') return 'progress'
       const op = claim.operation
-      if (op.immediate !== undefined) {
-        claim.completion = immediately(op, { path: claim.path, now: this.time })
-        this.#finish(claim)
-        return 'delivered'
-      }
-      const reused = this.#reusable(claim)
-      if (reused !== undefined) {
-        claim.completion = reused
+      const at = { path: claim.path, now: this.time }
+      const done = op.immediate === undefined ? this.#reusable(claim) : immediately(op, at)
+      if (done !== undefined) {
+        claim.completion = done
         this.#finish(claim)
         return 'delivered'
       }
@@ -195,9 +188,8 @@ export class Engine implements EngineHandle, TaskHost {
 
   #finishNext(): 'delivered' | 'nothing' {
     const claim = this.#completed.shift()
-    if (claim === undefined) return 'nothing'
-    if (claim.state === 'completed') this.#finish(claim)
-    return 'delivered'
+    if (claim?.state === 'completed') this.#finish(claim)
+    return claim === undefined ? 'nothing' : 'delivered'
   }
 
   get busy(): boolean {

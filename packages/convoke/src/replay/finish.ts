@@ -1,5 +1,5 @@
 import { errorJson, toErrorData, type ErrorData } from '../core/errors.ts'
-import type { Json, JsonObject } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { joinLabels, noLabels } from '../core/labels.ts'
 import type { Actor, Draft, LedgerRecord } from '../core/record.ts'
 import type { Claim } from './claim.ts'
@@ -13,35 +13,32 @@ const inputKept = 2048
 export function endingOf(claim: Claim, completion: Completion, error: ErrorData | undefined, actor: Actor): Draft {
   const op = claim.operation
   const kept = claim.inputText !== undefined && op.effect !== true && claim.inputText.length <= inputKept
-  const payload: JsonObject = {
-    op: op.kind,
-    fp: claim.fingerprint,
-    ...(op.target === undefined ? {} : { target: op.target }),
-    ...(op.version === undefined ? {} : { version: op.version }),
-    ...(claim.environment === undefined ? {} : { env: claim.environment }),
-    ...(op.declared ? { declared: true } : {}),
-    ...(op.fold ? { fold: true } : {}),
-    ...(kept ? { input: op.input as Json } : {}),
-    ...(error === undefined
-      ? completion.value === undefined
-        ? {}
-        : { value: completion.value as Json }
-      : { error: errorJson(error) }),
-    ...(completion.usage === undefined ? {} : { usage: completion.usage }),
-    ...(completion.reads === undefined ? {} : { reads: completion.reads as unknown as Json }),
-    ...completion.extra,
-  }
+  const payload: Record<string, Json> = { op: op.kind, fp: claim.fingerprint }
+  if (op.target !== undefined) payload['target'] = op.target
+  if (op.version !== undefined) payload['version'] = op.version
+  if (claim.environment !== undefined) payload['env'] = claim.environment
+  if (op.declared) payload['declared'] = true
+  if (op.fold) payload['fold'] = true
+  if (kept) payload['input'] = op.input as Json
+  if (error !== undefined) payload['error'] = errorJson(error)
+  else if (completion.value !== undefined) payload['value'] = completion.value as Json
+  if (completion.usage !== undefined) payload['usage'] = completion.usage
+  if (completion.reads !== undefined) payload['reads'] = completion.reads as unknown as Json
+  if (completion.extra !== undefined) Object.assign(payload, completion.extra)
   const inner =
     claim.inner === undefined ? [] : [...claim.inner.frontier].filter(([ref]) => !claim.builtOn.includes(ref))
+  const plain = inner.length === 0 && completion.causes === undefined
   return {
     type: error === undefined ? (op.record ?? 'step.completed') : 'step.failed',
     path: claim.path,
     ...(claim.scope.fold === undefined ? {} : { fold: claim.scope.fold }),
-    causes: [
-      ...claim.causes,
-      ...inner.map(([ref]) => ({ ref, kind: 'control' as const })),
-      ...(completion.causes ?? []),
-    ],
+    causes: plain
+      ? claim.causes
+      : [
+          ...claim.causes,
+          ...inner.map(([ref]) => ({ ref, kind: 'control' as const })),
+          ...(completion.causes ?? []),
+        ],
     actor: op.actor ?? actor,
     labels:
       completion.labelsInstead ??

@@ -25,6 +25,8 @@ export function stepOperation(
     ...(options.from === undefined ? {} : { from: options.from }),
     execute: async (task) => {
       await task.durable()
+      if (options.retry === undefined && options.timeout === undefined && task.history.length === 0)
+        return { value: await body(contextOf(task, 1, keyed)) }
       return withRetry(task, options.retry, async (attempt) => {
         const context = contextOf(task, attempt, keyed)
         if (options.timeout === undefined) return { value: await body(context) }

@@ -33,6 +33,8 @@ export class Sequencer {
   #records: LedgerRecord[] = []
   #blobs: Blob[] = []
   #tail: Promise<void> = Promise.resolve()
+  /** Appends that were sent and are not on disk; counts no further once one was refused. */
+  #underWay = 0
   #lost: ConvokeError | undefined
 
   constructor(options: SequencerOptions) {
@@ -137,19 +139,22 @@ export class Sequencer {
     const { ledger, ref, claim, lease, probe } = this.#o
     const type = (records[0] as LedgerRecord).type
     probe?.(`append.before:${type}`)
-    const before = this.#tail
     const sent =
       this.#lost !== undefined
         ? Promise.reject(this.#lost)
         : lease.remaining() <= 0
           ? Promise.reject(expired(lease))
           : ledger.append([{ ref, epoch: claim.epoch, records }, ...(options.others ?? [])], {
-              ...(blobs.length === 0 ? {} : { blobs }),
-              ...(options.guards === undefined ? {} : { guards: options.guards }),
-              ...(options.posts === undefined ? {} : { posts: options.posts }),
+              ...options,
+              blobs,
             })
-    this.#tail = Promise.all([before, sent]).then(
-      () => probe?.(`append.after:${type}`),
+    const both = this.#underWay === 0 ? sent : Promise.all([this.#tail, sent])
+    this.#underWay++
+    this.#tail = both.then(
+      () => {
+        this.#underWay--
+        probe?.(`append.after:${type}`)
+      },
       (error: unknown) => {
         this.#lost ??= error as ConvokeError
         throw this.#lost
