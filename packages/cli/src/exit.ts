@@ -30,7 +30,6 @@ const byCode: Readonly<Record<string, number>> = {
   INTERRUPTED: exit.interrupted,
   MAYBE_EXECUTED: exit.waiting,
   EFFECT_HELD: exit.waiting,
-  RUN_NOT_FINISHED: exit.waiting,
 }
 
 export function exitCodeOf(error: ConvokeError): number {

@@ -13,7 +13,9 @@ import {
   type ShowOptions,
   type WhyOptions,
 } from './commands/read.ts'
-import { resumeCommand, runCommand, workerCommand, type ResumeOptions, type RunOptions } from './commands/run.ts'
+import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
+import { runCommand, type RunOptions } from './commands/run.ts'
+import { workerCommand } from './commands/worker.ts'
 import type { Common, Context } from './context.ts'
 
 /** Makes the context of one command from its options. */
@@ -26,6 +28,12 @@ export function buildProgram(makeContext: MakeContext, done: (code: number) => v
     .version(version, '-V, --version')
     .helpCommand(false)
     .showHelpAfterError(false)
+    .addHelpText(
+      'after',
+      `
+Data goes to stdout, everything else to stderr; -o json or jsonl on every command.
+Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreachable, 6 over budget, 130 interrupted.`,
+    )
 
   /** Every command takes the same options for where and how. */
   const common = (command: Command): Command =>

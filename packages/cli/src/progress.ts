@@ -1,4 +1,14 @@
-import { brief, line, moment, waitsFor, type Json, type JsonObject, type LedgerRecord, type Style } from 'convoke'
+import {
+  brief,
+  line,
+  moment,
+  waitsFor,
+  type Json,
+  type JsonObject,
+  type LedgerRecord,
+  type RunEvent,
+  type Style,
+} from 'convoke'
 
 /** What a record tells a person who watches: where, and what. Undefined for what only the machinery needs. */
 export interface Told {
@@ -101,6 +111,20 @@ function problems(p: JsonObject): string {
 function errorText(error: Json | undefined, style: Style): string {
   const data = object(error)
   return `${style.bad(text(data['code']) ?? 'failed')}  ${line(text(data['message']) ?? '', 160)}`
+}
+
+type LiveEvent = Extract<RunEvent, { readonly kind: 'live' }>['event']
+
+/** What a live event of this process tells: what code logs and tools report, not each word of a model. */
+export function tellLive(event: LiveEvent): Told | undefined {
+  const data = object(event.data)
+  const path = text(data['path']) ?? event.path
+  const where = path === '' ? 'run' : decodeURIComponent(path).replaceAll('/', ' › ')
+  if (event.type === 'log') {
+    const more = data['data'] === undefined ? '' : `  ${brief(data['data'], 80)}`
+    return { where, what: line(text(data['message']) ?? '', 160) + more }
+  }
+  return event.type === 'tool.progress' ? { where, what: brief(data['data'], 120) } : undefined
 }
 
 /** `00:05` since the beginning, in minutes and seconds. */

@@ -1,6 +1,6 @@
 /** Runs driven by real processes on a real store: parking, deciding from another process, Ctrl-C, resuming. */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { symlinkSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { json, place, type Place } from './support/cli.ts'
@@ -39,6 +39,12 @@ describe('convoke run', () => {
     expect(json(done.out)).toMatchObject({ run: 'r_1', status: 'done', result: { hello: [1, 2] } })
     const again = await at.cli(['run', 'hello', '--input', '[1,2]', '--id', 'r_1'])
     expect(again).toMatchObject({ code: 0, out: done.out === '' ? '' : '{\n  "hello": [\n    1,\n    2\n  ]\n}\n' })
+  })
+
+  test('what code logs is shown by the process that drives it', async () => {
+    const done = await at.cli(['run', 'counting', '--input', '10'])
+    expect(done).toMatchObject({ code: 0, out: '"counted to 10"\n' })
+    expect(done.err).toMatch(/run +counted {2}to: 10/)
   })
 
   test('a child of another run is driven too', async () => {
@@ -182,6 +188,33 @@ describe('convoke resume', () => {
   })
 })
 
+describe('WORKFLOW_CHANGED', () => {
+  const app = (first: string): string =>
+    `import { defineConfig, workflow } from 'convoke'\n` +
+    `const w = workflow({ name: 'w' }, async (run) => {\n` +
+    `  await run.step('${first}', () => 1)\n` +
+    `  await run.approve('go on')\n` +
+    `  return run.step('two', () => 2)\n` +
+    `})\n` +
+    `export const config = defineConfig({ workflows: { w } })\n`
+
+  test('stops the run with the difference; the build that began it resumes it', async () => {
+    symlinkSync(resolve(import.meta.dirname, '../../../node_modules'), join(at.dir, 'node_modules'))
+    writeFileSync(join(at.dir, 'old.ts'), app('one'))
+    writeFileSync(join(at.dir, 'new.ts'), app('uno'))
+    const bare = { bare: true }
+    expect(await at.cli(['run', 'w', '--id', 'r_w', '--app', 'old.ts'], bare)).toMatchObject({ code: 3 })
+    await at.cli(['approvals', 'approve', await approvalOf('r_w')])
+    for (const _ of [1, 2]) {
+      const stopped = await at.cli(['resume', 'r_w', '--app', 'new.ts'], bare)
+      expect(stopped.code).toBe(1)
+      expect(stopped.err).toMatch(/WORKFLOW_CHANGED.*is step one, but the workflow asks for uno/)
+      expect(stopped.err).toContain('run the build that began it')
+    }
+    expect(await at.cli(['resume', 'r_w', '--app', 'old.ts'], bare)).toMatchObject({ code: 0, out: 'r_w  done\n' })
+  })
+})
+
 describe('convoke worker', () => {
   test('drives what becomes ready until SIGTERM; watch follows it from another process', async () => {
     await at.cli(['run', 'payment', ...invoice, '--id', 'r_pay'])
@@ -190,7 +223,7 @@ describe('convoke worker', () => {
     const watch = at.start(['watch', 'r_pay', '-o', 'jsonl'])
     const doctor = await at.cli(['doctor'])
     expect(doctor).toMatchObject({ code: 0 })
-    expect(doctor.out).toMatch(new RegExp(`workers +process ${worker.child.pid}`))
+    expect(doctor.out).toMatch(new RegExp(`workers +process ${String(worker.child.pid)}`))
     await at.cli(['approvals', 'approve', await approvalOf('r_pay')])
     const watched = await watch.done
     expect(watched.code).toBe(0)

@@ -62,6 +62,7 @@ describe('convoke show and why', () => {
 
   test('a run that waits: for whom, and the next command', async () => {
     const done = await at.cli(['show', 'r_pay'])
+    expect(done).toMatchObject({ code: 0 })
     expect(done.out).toMatch(/waits for {2}ap_\w+ {2}erp\.pay INV-1 {2}\(finance\)/)
     expect(done.err).toMatch(/next: convoke approvals approve ap_\w+/)
   })

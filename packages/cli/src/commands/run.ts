@@ -4,9 +4,8 @@ import { resolve } from 'node:path'
 import { ConvokeError, isEnded, parseStrict, type Json, type RunRow } from 'convoke'
 import { clock, openApp, osUser, type Context } from '../context.ts'
 import { exit, exitCodeOfRun } from '../exit.ts'
-import { follow } from '../follow.ts'
 import { interruptible } from '../interrupt.ts'
-import { progressLine, tell } from '../progress.ts'
+import { progressLine, tell, tellLive } from '../progress.ts'
 import { settle, troubleOf } from '../settle.ts'
 import { endOf, type Ended } from './ending.ts'
 
@@ -57,7 +56,13 @@ export async function runCommand(context: Context, workflow: string, options: Ru
     const ledger = await app.ledger()
     const watching = new AbortController()
     const lines = (async () => {
-      for await (const record of follow(ledger, app.tenant, handle.id, watching.signal)) {
+      for await (const event of handle.events({ signal: watching.signal })) {
+        if (event.kind === 'live') {
+          const said = tellLive(event.event)
+          if (said !== undefined) out.note(progressLine(said, clock.now() - began, at))
+          continue
+        }
+        const { record } = event
         const told = record.type === 'run.started' || record.at < began - 1000 ? undefined : tell(record, at)
         if (told !== undefined) out.note(progressLine(told, record.at - began, at))
       }
@@ -86,7 +91,7 @@ export async function runCommand(context: Context, workflow: string, options: Ru
 }
 
 /** Waits for a change of status, then until it has settled again. */
-async function nextSettled(app: Parameters<typeof settle>[0], run: string): Promise<RunRow> {
+export async function nextSettled(app: Parameters<typeof settle>[0], run: string): Promise<RunRow> {
   for (;;) {
     const row = await settle(app, run)
     if (row.status !== 'parked') return row
@@ -94,11 +99,11 @@ async function nextSettled(app: Parameters<typeof settle>[0], run: string): Prom
   }
 }
 
-function sleep(ms: number): Promise<void> {
+export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms))
 }
 
-function aborted(signal: AbortSignal): Promise<undefined> {
+export function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((done) => {
     if (signal.aborted) done(undefined)
     signal.addEventListener('abort', () => done(undefined), { once: true })
@@ -123,7 +128,7 @@ export function printEnd({ out }: Context, ended: Ended): void {
 }
 
 /** After the first Ctrl-C: what acted outside is settled, the rest is left as it is recorded. */
-async function interrupted(
+export async function interrupted(
   { out }: Context,
   app: { close(): Promise<void> },
   runs: readonly string[],
@@ -132,149 +137,4 @@ async function interrupted(
   const which = runs.length === 1 ? ` ${runs[0] as string}` : ''
   out.error(new ConvokeError('INTERRUPTED', 'interrupted; nothing is lost', { next: `convoke resume${which}` }))
   return exit.interrupted
-}
-
-export interface ResumeOptions {
-  readonly wait?: boolean
-}
-
-/** `convoke resume`: drives what is unfinished, or the runs that are named, until each is done or waits. */
-export async function resumeCommand(
-  context: Context,
-  named: readonly string[],
-  options: ResumeOptions,
-): Promise<number> {
-  const { out } = context
-  const trouble = troubleOf()
-  const { app } = await openApp(context, (ref, error) => trouble.heard(ref.stream.slice(4), error))
-  const stop = interruptible(out, 'parking; once more to quit at once')
-  const began = clock.now()
-  const watching = new AbortController()
-  try {
-    const ledger = await app.ledger()
-    for (const run of named) await (await app.run(run)).status()
-    const unfinished =
-      named.length > 0
-        ? [...named]
-        : (await app.runs({ status: ['queued', 'running', 'parked', 'stopped'], limit: 10_000 }))
-            .map((r) => r.run)
-            .reverse()
-    if (unfinished.length === 0) {
-      out.list([], () => '')
-      out.note(out.errStyle.faint('nothing is unfinished'))
-      return exit.ok
-    }
-    out.note(`${unfinished.length} unfinished ${unfinished.length === 1 ? 'run' : 'runs'}. Ctrl-C is safe.`)
-    const tails = Promise.all(
-      unfinished.map((run) => tail(context, ledger, app.tenant, run, began, watching.signal, unfinished.length > 1)),
-    )
-    tails.catch(() => undefined)
-    await app.work()
-    const ends = Promise.all(
-      unfinished.map(async (run) => {
-        try {
-          const once = options.wait === true ? untilEnded(app, run) : settle(app, run)
-          once.catch(() => undefined)
-          const row = await Promise.race([once, trouble.of(run)])
-          return await endOf(ledger, app.tenant, row, clock.now())
-        } catch (error) {
-          if (!(error instanceof ConvokeError)) throw error
-          return { run, error }
-        }
-      }),
-    )
-    ends.catch(() => undefined)
-    const all = await Promise.race([ends, aborted(stop.signal)])
-    if (all === undefined) return await interrupted(context, app, named)
-    await sleep(30)
-    watching.abort()
-    return report(context, all)
-  } finally {
-    watching.abort()
-    stop.off()
-    await app.close()
-  }
-}
-
-async function untilEnded(app: Parameters<typeof settle>[0], run: string): Promise<RunRow> {
-  const row = await settle(app, run)
-  return row.status === 'parked' ? nextSettled(app, run) : row
-}
-
-/** Progress of one run from where it stands. */
-async function tail(
-  { out }: Context,
-  ledger: Parameters<typeof follow>[0],
-  tenant: string,
-  run: string,
-  began: number,
-  signal: AbortSignal,
-  many: boolean,
-): Promise<void> {
-  const { seq } = await ledger.head({ tenant, stream: `run/${run}` })
-  for await (const record of follow(ledger, tenant, run, signal, seq + 1)) {
-    const told = tell(record, out.errStyle)
-    if (told !== undefined) out.note(progressLine(told, record.at - began, out.errStyle, many ? run : undefined))
-  }
-}
-
-type Resumed = Ended | { readonly run: string; readonly error: ConvokeError }
-
-function report({ out }: Context, all: readonly Resumed[]): number {
-  let code: number = exit.ok
-  const worse = (other: number): void => {
-    // A failure says more than a wait, and a wait more than nothing.
-    if (code === exit.ok || (code === exit.waiting && other !== exit.ok)) code = other === exit.ok ? code : other
-  }
-  out.list(
-    all.map((one) => ('row' in one ? one.data : { run: one.run, error: one.error.toJSON() })),
-    () =>
-      all
-        .map((one) =>
-          'row' in one
-            ? `${one.row.run}  ${one.row.status}${one.waits === '' ? '' : `, waits for ${one.waits}`}`
-            : `${one.run}  ${one.error.code}`,
-        )
-        .join('\n'),
-  )
-  for (const one of all) {
-    if (!('row' in one)) {
-      out.error(one.error)
-      worse(exit.failed)
-      continue
-    }
-    worse(exitCodeOfRun(one.row))
-    if (one.error !== undefined) out.error(one.error)
-    for (const ask of one.asks) out.note(`  ${ask}`)
-  }
-  const next = all.find((one): one is Ended => 'row' in one && one.row.status !== 'done')?.next
-  if (next !== undefined) out.note(out.errStyle.faint(`next: ${next}`))
-  return code
-}
-
-/** `convoke worker`: drives whatever becomes ready until it is told to stop. */
-export async function workerCommand(context: Context): Promise<number> {
-  const { out } = context
-  const { app, dir } = await openApp(context, (ref, error) => {
-    out.note(`${out.errStyle.faint(ref.stream.slice(4))}  ${out.errStyle.bad(error.code)}  ${error.message}`)
-  })
-  const stop = interruptible(out, 'finishing what acts outside; once more to quit at once')
-  const began = clock.now()
-  try {
-    const ledger = await app.ledger()
-    await app.work()
-    out.note(`works on ${dir ?? 'the store of the configuration'}, tenant ${app.tenant}. Ctrl-C is safe.`)
-    const records = ledger.watch(app.tenant, 'now')[Symbol.asyncIterator]()
-    stop.signal.addEventListener('abort', () => void records.return?.(), { once: true })
-    for (let next = await records.next(); next.done !== true && !stop.signal.aborted; next = await records.next()) {
-      const { record } = next.value
-      if (!record.stream.startsWith('run/')) continue
-      const told = tell(record, out.errStyle)
-      if (told !== undefined) out.note(progressLine(told, record.at - began, out.errStyle, record.stream.slice(4)))
-    }
-    return stop.by() === 'SIGTERM' ? exit.ok : exit.interrupted
-  } finally {
-    stop.off()
-    await app.close()
-  }
 }

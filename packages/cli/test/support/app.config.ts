@@ -51,6 +51,7 @@ const counting = workflow({ name: 'counting', input: z.number() }, async (run, t
       await pause(100)
       return i
     })
+  run.log('counted', { to })
   return `counted to ${to}`
 })
 

@@ -130,8 +130,11 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
           const records = await ledger.read(ref, { from: next })
           for (const record of records) {
             next = record.seq + 1
+            const last = /^run\.(completed|failed|cancelled|continued|stopped)$/.test(record.type)
+            // What was said before the end is told before it.
+            if (last) while (queue.length > 0) yield queue.shift() as RunEvent
             yield { kind: 'record', record }
-            if (/^run\.(completed|failed|cancelled|continued|stopped)$/.test(record.type)) return
+            if (last) return
           }
           while (queue.length > 0) yield queue.shift() as RunEvent
           if (records.length === 0)

@@ -32,7 +32,12 @@ export async function entryOf(ledger: Readable, record: LedgerRecord): Promise<E
   return { ref, record, payload: decode(Buffer.from(bytes).toString('utf8')) as JsonObject }
 }
 
-export async function readStream(ledger: Readable, tenant: string, stream: string, to: number = Infinity): Promise<Entry[]> {
+export async function readStream(
+  ledger: Readable,
+  tenant: string,
+  stream: string,
+  to: number = Infinity,
+): Promise<Entry[]> {
   const entries: Entry[] = []
   for (let from = 1; ;) {
     const records = await ledger.read({ tenant, stream }, { from, limit: page })
