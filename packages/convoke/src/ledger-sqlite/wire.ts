@@ -2,7 +2,7 @@ import { canonicalize, deepFreeze } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { noLabels, type Labels } from '../core/labels.ts'
-import type { Actor, Cause, CauseKind, LedgerRecord } from '../core/record.ts'
+import { bodyOf, type Actor, type Cause, type CauseKind, type LedgerRecord } from '../core/record.ts'
 import type { AppendOptions, Guard, InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Page, WireBlob, WireExtras, WireGuard, WirePost, WireRecord } from './protocol.ts'
 
@@ -93,7 +93,7 @@ export function toWire(record: LedgerRecord): WireRecord {
     record.commitment,
     record.prevHash,
     record.hash,
-    canonicalize(record.payload),
+    bodyOf(record),
   ]
 }
 

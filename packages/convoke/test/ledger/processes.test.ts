@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Ledger } from '../../src/ports/ledger.ts'
 import { codeOf, errorOf, run, withStore, type Child } from './support.ts'
+
+// Starting a process takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 90_000 })
 
 /** Stored: everything acknowledged, and nothing that does not chain (reading proves it). */
 async function expectAcknowledged(child: Child, open: () => Promise<Ledger>): Promise<void> {
