@@ -56,10 +56,18 @@ async function main(root: string): Promise<number> {
   }
   const { codes } = (await import(codesFile)) as { codes: Record<string, unknown> }
   const read = (path: string): string => readFileSync(join(root, path), 'utf8')
-  const tests = globSync(['packages/*/{src,test}/**/*.test.ts', 'examples/**/*.test.ts', 'bench/**/*.test.ts'], {
-    cwd: root,
-    exclude: ['**/node_modules/**', '**/canaries/**', 'bench/peers/**'],
-  })
+  const tests = globSync(
+    [
+      'packages/*/{src,test}/**/*.test.ts',
+      'packages/convoke/src/testing/*-suite/*.ts',
+      'examples/**/*.test.ts',
+      'bench/**/*.test.ts',
+    ],
+    {
+      cwd: root,
+      exclude: ['**/node_modules/**', '**/canaries/**', 'bench/peers/**'],
+    },
+  )
   const pages = globSync('docs/errors/*.md', { cwd: root }).filter((path) => basename(path) !== 'README.md')
   const found = complaints({
     codes: Object.keys(codes),

@@ -2,18 +2,8 @@ import type { Extracted, ExtractOptions } from './document.ts'
 import { createIsolate, type Isolate } from './isolate.ts'
 import { PDF_LIMITS } from './pdf.ts'
 
-export { compactIban, decimal, invoiceDocument, isoDate } from './document.ts'
-export type {
-  Extracted,
-  ExtractOptions,
-  FailureCode,
-  InvoiceDocument,
-  InvoiceLine,
-  PrecedingInvoice,
-  Problem,
-  Segment,
-  TaxShare,
-} from './document.ts'
+export { compactIban, invoiceDocument } from './document.ts'
+export type { Extracted, ExtractOptions, InvoiceDocument, Segment } from './document.ts'
 export { readInvoice } from './read.ts'
 
 let isolate: Isolate | undefined

@@ -26,10 +26,6 @@ export function add(...parts: readonly string[]): string {
   )
 }
 
-export function subtract(a: string, b: string): string {
-  return print(parse(a) - parse(b), 2)
-}
-
 /** Rounded half away from zero to two digits, as invoices do. */
 export function times(a: string, b: string): string {
   return print((parse(a) * parse(b)) / unit, 2)

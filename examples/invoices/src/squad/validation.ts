@@ -1,7 +1,7 @@
 import { agent, answer, role, type Agent, type AgentContext, type Role } from 'convoke'
 import { z } from 'zod'
 import { compactIban, invoiceDocument, type InvoiceDocument } from '../extract/index.ts'
-import { add, close, compare, equal, isDecimal, percentOf, subtract, times } from './decimals.ts'
+import { add, close, compare, equal, isDecimal, percentOf, times } from './decimals.ts'
 import { desk, type Desk, type Seen } from './desk.ts'
 import type { Erp } from './erp-tools.ts'
 import { validationResult, type Finding, type ValidationResult, type VendorFacts } from './types.ts'
@@ -275,9 +275,4 @@ export function validationAgent(erp: Erp): Agent {
       )
     },
   })
-}
-
-/** How much more is billed than booked, where both are amounts. */
-export function excess(finding: Finding): string | undefined {
-  return isDecimal(finding.billed) && isDecimal(finding.booked) ? subtract(finding.billed, finding.booked) : undefined
 }

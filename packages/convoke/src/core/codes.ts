@@ -56,7 +56,6 @@ export const codes = {
   RUN_EXISTS: { handling: 'conflict', says: 'a run with that id has another workflow or input' },
   RUN_FAILED: { handling: 'failed', says: 'the run failed' },
   RUN_CANCELLED: { handling: 'failed', says: 'the run was cancelled' },
-  RUN_NOT_FINISHED: { handling: 'conflict', says: 'the run waits or was stopped, so there is no result yet' },
   REPLAY_DIVERGED: { handling: 'stopped', says: 'the code does not do what its record says' },
   WORKFLOW_CHANGED: { handling: 'stopped', says: 'the code of the workflow differs from the one the run began with' },
   STEP_REPEATED: { handling: 'usage', says: 'a name repeats while its predecessor is unfinished' },

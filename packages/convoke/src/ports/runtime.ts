@@ -30,9 +30,3 @@ export interface LiveEvent {
   readonly type: string
   readonly data: Json
 }
-
-export interface Embedder {
-  readonly id: string
-  readonly dimensions: number
-  embed(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>
-}

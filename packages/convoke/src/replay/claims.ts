@@ -9,6 +9,7 @@ import type { Scope } from './scope.ts'
 import { StepPromise } from './step-promise.ts'
 import type { Operation } from './types.ts'
 
+const noOrigins: ReadonlyMap<RecordRef, Origin> = new Map()
 const maxPrints = 1000
 const printedText = 256
 
@@ -33,12 +34,12 @@ export class Claims {
       reject = no
     })
     StepPromise.quiet(promise)
-    const input = new Map<RecordRef, Origin>()
-    const declared = new Map<RecordRef, Origin>()
-    if (operation.input !== undefined) this.#provenance.collect(operation.input, input)
-    if (operation.from !== undefined) this.#provenance.collect(operation.from, declared)
+    const input = operation.input === undefined ? noOrigins : this.#provenance.collect(operation.input)
+    const declared = operation.from === undefined ? noOrigins : this.#provenance.collect(operation.from)
+    const why = whyOf(input, declared, scope.frontier, operation.causes ?? [])
     return {
-      ...whyOf(input, declared, scope.frontier, operation.causes ?? []),
+      causes: why.causes,
+      labels: why.labels,
       path: operation.path ?? joinPath(scope.path, operation.name, repeat),
       key: operation.name,
       scope,

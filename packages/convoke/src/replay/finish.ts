@@ -34,11 +34,7 @@ export function endingOf(claim: Claim, completion: Completion, error: ErrorData 
     ...(claim.scope.fold === undefined ? {} : { fold: claim.scope.fold }),
     causes: plain
       ? claim.causes
-      : [
-          ...claim.causes,
-          ...inner.map(([ref]) => ({ ref, kind: 'control' as const })),
-          ...(completion.causes ?? []),
-        ],
+      : [...claim.causes, ...inner.map(([ref]) => ({ ref, kind: 'control' as const })), ...(completion.causes ?? [])],
     actor: op.actor ?? actor,
     labels:
       completion.labelsInstead ??

@@ -63,6 +63,7 @@ async function withRetry(
     if (entry.record.type === 'step.retrying') {
       attempt = (entry.payload['attempt'] as number) + 1
       await task.until(entry.payload['until'] as number)
+      await task.durable()
     }
   for (; ; attempt++) {
     try {
@@ -74,6 +75,7 @@ async function withRetry(
       task.append('step.retrying', { attempt, until, error: { ...toErrorData(error) } as unknown as Json })
       await task.durable()
       await task.until(until)
+      await task.durable()
     }
   }
 }

@@ -27,7 +27,9 @@ export class Provenance {
     return typeof value === 'object' && value !== null ? this.#origins.get(value) : undefined
   }
 
-  collect(value: unknown, into: Map<RecordRef, Origin>): void {
+  /** The origins of what is inside a value, by record. */
+  collect(value: unknown): ReadonlyMap<RecordRef, Origin> {
+    const into = new Map<RecordRef, Origin>()
     let visited = 0
     const visit = (item: unknown): void => {
       if (typeof item !== 'object' || item === null || ++visited > maxVisited) return
@@ -39,6 +41,7 @@ export class Provenance {
       for (const key in item) visit((item as Record<string, unknown>)[key])
     }
     visit(value)
+    return into
   }
 }
 
@@ -49,8 +52,8 @@ export interface Why {
 
 /** Causes of an operation: what its arguments contain, what was declared, then what its scope had finished. */
 export function whyOf(
-  input: Map<RecordRef, Origin>,
-  declared: Map<RecordRef, Origin>,
+  input: ReadonlyMap<RecordRef, Origin>,
+  declared: ReadonlyMap<RecordRef, Origin>,
   control: ReadonlyMap<RecordRef, Labels>,
   more: readonly Cause[],
 ): Why {

@@ -74,8 +74,13 @@ export class Sequencer {
    */
   durable(): Promise<void> {
     if (this.#records.length > 0) this.#send({})
-    else if (this.#lost === undefined && this.#o.lease.remaining() <= 0) this.#lost = expired(this.#o.lease)
-    return this.#lost === undefined ? this.#tail : Promise.reject(this.#lost)
+    return this.#lost === undefined ? this.#tail.then(this.#mayAct) : Promise.reject(this.#lost)
+  }
+
+  /** Asked after the wait: a process may be stopped for longer than its lease between a commit and what follows it. */
+  readonly #mayAct = (): void => {
+    if (this.#o.lease.remaining() <= 0) this.#lost ??= expired(this.#o.lease)
+    if (this.#lost !== undefined) throw this.#lost
   }
 
   /** Appends the last records of this incarnation together with posts and other streams' records. */
@@ -137,6 +142,7 @@ export class Sequencer {
     this.#records = []
     this.#blobs = []
     const { ledger, ref, claim, lease, probe } = this.#o
+    const { others = [], ...more } = options
     const type = (records[0] as LedgerRecord).type
     probe?.(`append.before:${type}`)
     const sent =
@@ -144,10 +150,7 @@ export class Sequencer {
         ? Promise.reject(this.#lost)
         : lease.remaining() <= 0
           ? Promise.reject(expired(lease))
-          : ledger.append([{ ref, epoch: claim.epoch, records }, ...(options.others ?? [])], {
-              ...options,
-              blobs,
-            })
+          : ledger.append([{ ref, epoch: claim.epoch, records }, ...others], { ...more, blobs })
     const both = this.#underWay === 0 ? sent : Promise.all([this.#tail, sent])
     this.#underWay++
     this.#tail = both.then(

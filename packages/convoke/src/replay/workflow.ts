@@ -18,7 +18,6 @@ export interface AnyWorkflow extends Omit<Workflow, 'code' | 'parseInput'> {
   readonly code: (run: never, input: never) => Promise<unknown>
   readonly parseInput: (value: unknown) => Promise<unknown>
 }
-export type WorkflowCode = (run: DurableRun, input: unknown) => Promise<unknown>
 
 /** The digest covers the function's own text; a build id covers what it imports. */
 export function digestOf(code: { toString(): string }, build = ''): string {
