@@ -1,26 +1,16 @@
-import { request } from 'node:http'
 import { convoke } from '../../src/convoke.ts'
 import { probeFromEnv } from '../../src/testing/probe.ts'
 import { tool } from '../../src/gateway/tool.ts'
 import { signal, workflow } from '../../src/app/define.ts'
 import { z } from 'zod'
+import { post as tell } from './post.ts'
 
 // A small program of everything the durable run can do, for crash tests. Arguments: folder, url of the counterpart.
 // Steps tell the counterpart that they run (`/ran`) and that they are known to have run (`/done`); tools have effects.
 
 const [dir, url] = process.argv.slice(2) as [string, string]
 
-function post(path: string, key: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const sent = request(`${url}${path}`, { method: 'POST', headers: { 'idempotency-key': key } }, (answer) => {
-      let text = ''
-      answer.on('data', (bytes: Buffer) => (text += bytes.toString()))
-      answer.on('end', () => resolve(JSON.parse(text)))
-    })
-    sent.on('error', reject)
-    sent.end()
-  })
-}
+const post = (path: string, key: string): Promise<unknown> => tell(url, path, key)
 
 const pay = tool({
   name: 'pay',
