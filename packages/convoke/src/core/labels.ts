@@ -28,17 +28,29 @@ export function joinLabels(all: Iterable<Labels>): Labels {
 function joinTwo(a: Labels, b: Labels): Labels {
   if (a === b || b === noLabels) return a
   if (a === noLabels) return b
+  const integrity = a.integrity === 'untrusted' || b.integrity === 'untrusted' ? 'untrusted' : 'trusted'
+  const confidentiality = union(a.confidentiality, b.confidentiality)
+  const sources = union(a.sources, b.sources)
+  const provisional = a.provisional ?? b.provisional
+  // Most joins add nothing: the same object again is what keeps later ones, and writing it, cheap.
+  if (
+    integrity === a.integrity &&
+    confidentiality === a.confidentiality &&
+    sources === a.sources &&
+    provisional === a.provisional
+  )
+    return a
   return Object.freeze({
-    integrity: a.integrity === 'untrusted' || b.integrity === 'untrusted' ? 'untrusted' : 'trusted',
-    confidentiality: union(a.confidentiality, b.confidentiality),
-    sources: union(a.sources, b.sources),
-    ...(a.provisional || b.provisional ? { provisional: true as const } : {}),
+    integrity,
+    confidentiality,
+    sources,
+    ...(provisional === undefined ? {} : { provisional }),
   })
 }
 
 function union(a: readonly string[], b: readonly string[]): readonly string[] {
-  if (a.length === 0 || a === b) return b
-  if (b.length === 0 || b.every((item) => a.includes(item))) return a
+  if (b.length === 0 || a === b || b.every((item) => a.includes(item))) return a
+  if (a.length === 0) return b
   return Object.freeze([...new Set([...a, ...b])].sort())
 }
 

@@ -5,6 +5,7 @@ import { sha256 } from './hash.ts'
 import type { Json } from './json.ts'
 import { noLabels } from './labels.ts'
 import {
+  bodyOf,
   emptyHash,
   emptyHead,
   faultOf,
@@ -175,4 +176,15 @@ test('refs name a stream and a position', () => {
   )
   for (const bad of ['', 'run/r', 'run/r@', 'run/r@0', 'run/r@1.5', 'run/r@-1', '@1', 'run/r@x'])
     expect(() => parseRef(bad)).toThrow(expect.objectContaining({ code: 'RECORD_UNKNOWN' }))
+})
+
+test('the text that a sealed record keeps is its canonical payload, and no copy of the record has it', () => {
+  const { record } = seal(
+    { type: 't.one', actor: { kind: 'system', id: 't' }, labels: noLabels, payload: { b: 1, a: 2 } },
+    { tenant: 't', stream: 'run/r', epoch: 1, head: emptyHead, at: 0, salt: 's' },
+  )
+  expect(bodyOf(record)).toBe('{"a":2,"b":1}')
+  expect(bodyOf({ ...record, payload: { c: 3 } })).toBe('{"c":3}')
+  expect(Object.keys(record)).toEqual(Object.keys({ ...record }))
+  expect(JSON.stringify(record)).toBe(JSON.stringify({ ...record }))
 })

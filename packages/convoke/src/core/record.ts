@@ -149,7 +149,16 @@ export function seal(
   if (blobs !== undefined && blobs.length > 0) record.blobs = blobs
   if (spilled !== undefined) record.spill = spilled.hash
   record.hash = sha256(headerText(record))
+  if (spilled === undefined) Object.defineProperty(record, bodyText, { value: body })
   return { record: Object.freeze(record), body, payload, ...(spilled === undefined ? {} : { spilled }) }
+}
+
+/** Not enumerable: a copy, or a record with another payload made from it, does not have it. */
+const bodyText: unique symbol = Symbol('canonical payload')
+
+/** The canonical text of a record's payload; a record that was sealed here still has it at hand. */
+export function bodyOf(record: LedgerRecord): string {
+  return (record as { readonly [bodyText]?: string })[bodyText] ?? canonicalize(record.payload)
 }
 
 const noCauses: readonly Cause[] = Object.freeze([])
