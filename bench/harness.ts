@@ -196,3 +196,12 @@ export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
 }
+
+/** Runs `one` for each of `items`, at most `limit` at a time. */
+export async function eachOf<T>(items: readonly T[], limit: number, one: (item: T) => Promise<unknown>): Promise<void> {
+  const rest = items.values()
+  const lane = async (): Promise<void> => {
+    for (const item of rest) await one(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
+}

@@ -30,6 +30,11 @@ export function measureFsyncRate(dir: string, budget: Budget = {}): FsyncRate {
   }))
 }
 
+/** `append1k` of `measureFsyncRate` alone. */
+export function measureAppendRate(dir: string, budget: Budget = {}): number {
+  return inTemporaryFolder(dir, (folder) => appendRate(join(folder, '1k'), 1024, budget))
+}
+
 /** Commits per second of `node:sqlite` in WAL mode with `synchronous=FULL`: one small row each, prepared statement. */
 export function measureSqliteCommitRate(dir: string, budget: Budget = {}): number {
   return inTemporaryFolder(dir, (folder) => {

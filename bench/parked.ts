@@ -3,7 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke } from 'convoke'
 import { go, resultOf, waitOf } from './flows.ts'
-import { report, type Bench, type Scenes } from './harness.ts'
+import { eachOf, report, type Bench, type Scenes } from './harness.ts'
+
+/** Started and signalled so many at a time, as the peers are. */
+const lanes = 100
 
 export async function measure(bench: Bench): Promise<void> {
   const size = bench.small ? 50 : 10_000
@@ -30,11 +33,11 @@ export const scenes: Scenes = {
     const idle = await settledMb()
     const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
     const from = performance.now()
-    await Promise.all(runs.map(park))
+    await eachOf(runs, lanes, park)
     tell({ metric: 'ms_to_park_all', value: performance.now() - from, unit: 'ms' })
     tell({ metric: 'mb_above_idle', value: (await settledMb()) - idle, unit: 'MB', note: 'resident, after collection' })
     const before = performance.now()
-    await Promise.all(runs.map(wake))
+    await eachOf(runs, lanes, wake)
     tell({ metric: 'ms_to_wake_all', value: performance.now() - before, unit: 'ms' })
     await app.close()
   },

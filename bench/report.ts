@@ -44,7 +44,7 @@ export interface Measure {
  */
 export function payload(bytes: number, seed: number): string {
   const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_'
-  const text = new Array<string>(bytes)
+  const text = Array.from<string>({ length: bytes })
   // xorshift32 (Marsaglia 2003); its state must not be zero.
   let state = Math.imul(seed + 1, 0x9e3779b1) | 1
   for (let i = 0; i < bytes; i++) {

@@ -14,7 +14,7 @@ function now(): number {
 }
 
 export async function measure(bench: Bench): Promise<void> {
-  const size = bench.small ? 5 : 200
+  const size = bench.small ? 5 : 100
   for (const load of ['idle', 'load'] as const)
     await bench.inFolder(async (dir) => {
       const latencies: number[] = []
@@ -72,7 +72,7 @@ export const scenes: Scenes = {
     const app = convoke({ store: join(dir, 'store'), workflows: {}, drives: false })
     for (let i = 0; i < size; i++) {
       const handle = await app.run(`run-${i}`)
-      await sleep(20)
+      await sleep(50)
       await handle.signal(go, { sent: now() })
     }
     await app.close()
