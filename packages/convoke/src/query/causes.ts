@@ -17,6 +17,8 @@ export interface Trace {
   /** In ledger order; what stands in other streams first. */
   readonly links: readonly Link[]
   readonly apart: readonly string[]
+  /** Verdicts about what a record gave, by that record; where they are no links themselves. */
+  readonly verdicts: ReadonlyMap<RecordRef, readonly Entry[]>
 }
 
 /** A step by its path, else a record by `<stream>@<seq>` or its seq. */
@@ -62,12 +64,20 @@ export async function traceBack(
   const givenUp = run.all.flatMap((e) =>
     e.record.type === 'attempt.rolledback' ? [(e.record.path as string).replace(/~rolledback$/, '')] : [],
   )
-  const outside = [...givenUp, ...told.keys()]
+  const verdicts = new Map<RecordRef, Entry[]>()
+  for (const e of terminals.values()) {
+    if (e.payload['op'] !== 'verify' || told.has(e.record.path as string)) continue
+    for (const { ref } of e.record.causes.filter((c) => c.kind !== 'control' && links.has(c.ref)))
+      verdicts.set(ref, [...(verdicts.get(ref) ?? []), e])
+  }
+  const judged = [...verdicts.values()].flat().map((e) => e.record.path as string)
+  const outside = [...givenUp, ...told.keys(), ...judged]
   return {
     links: [...told.values()].sort((a, b) => (order.get(a.ref) ?? -1) - (order.get(b.ref) ?? -1)),
     apart: [...terminals.values()]
       .filter((e) => lift(e) === e && !isNote(e) && !outside.some((path) => isInside(e.record.path as string, path)))
       .map((e) => e.record.path as string),
+    verdicts,
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordRef } from '../core/record.ts'
-import { list, object, text, type RunRecords } from './records.ts'
+import { list, object, text, type Entry, type RunRecords } from './records.ts'
 import type { Step } from './steps.ts'
 
 /** A statement of an outcome, with the places that support it. */
@@ -91,4 +91,24 @@ function numbers(p: JsonObject): { repair?: number; of?: number } {
 
 function problems(value: Json | undefined): readonly string[] {
   return list(value).map((item) => text(item) ?? text(object(item)?.['message']) ?? JSON.stringify(item))
+}
+
+/** What a verifier said. */
+export interface Verdict {
+  readonly ref: RecordRef
+  readonly path: string
+  readonly by: string
+  readonly ok: boolean
+  readonly problems: readonly string[]
+}
+
+export function verdictOf({ ref, record, payload }: Entry): Verdict {
+  const said = object(payload['value'])
+  return {
+    ref,
+    path: record.path ?? '',
+    by: text(said?.['by']) ?? text(payload['target']) ?? 'its verifier',
+    ok: said?.['ok'] === true,
+    problems: problems(said?.['problems']),
+  }
 }

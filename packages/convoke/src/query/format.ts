@@ -1,5 +1,5 @@
 import { canonicalize } from '../core/canonical.ts'
-import type { Json } from '../core/json.ts'
+import type { Json, JsonObject } from '../core/json.ts'
 
 // How values are written for people. Nothing here is meant to be parsed.
 
@@ -46,25 +46,49 @@ export function line(value: string, max = 100): string {
         .trimEnd() + '…'
 }
 
-/** A value as people like to see it: text without quotes, objects as `name: value, …`, long ones cut. */
+/** A value as people like to see it: text without quotes, objects as `name: value, …`, hashes and long ones cut. */
 export function brief(value: Json | undefined, max = 100): string {
+  return line(say(value, max, 2), max)
+}
+
+const hash = /^[0-9a-f]{32,}$/
+
+function say(value: Json | undefined, max: number, depth: number): string {
   if (value === undefined) return 'nothing'
-  if (typeof value === 'string') return line(value, max)
+  if (typeof value === 'string') return hash.test(value) ? `${value.slice(0, 8)}…` : line(value, max)
   if (typeof value !== 'object' || value === null) return String(value)
-  if (Array.isArray(value)) {
-    const items = value as readonly Json[]
-    const simple = items.every((item) => typeof item !== 'object' || item === null)
-    return simple && items.length <= 6
-      ? line(items.map((item) => brief(item, 30)).join(', ') || 'none', max)
-      : `${items.length} items`
-  }
+  if (Array.isArray(value)) return sayList(value as readonly Json[], max, depth)
+  // What a person can read at a glance first, then what is nested.
+  const members = Object.entries(value as JsonObject)
+  const isNested = (item: Json): boolean => typeof item === 'object' && item !== null
+  const ordered = [...members.filter(([, item]) => !isNested(item)), ...members.filter(([, item]) => isNested(item))]
   const parts: string[] = []
-  for (const [key, item] of Object.entries(value)) {
-    if (parts.join(', ').length > max) break
-    const nested = typeof item === 'object' && item !== null
-    parts.push(nested && !Array.isArray(item) ? `${key}: {…}` : `${key}: ${brief(item as Json, 40)}`)
+  let length = 0
+  for (const [key, item] of ordered) {
+    if (length > max) break
+    const said =
+      isNested(item) && !Array.isArray(item)
+        ? `{${depth > 0 ? say(item, 60, depth - 1) : '…'}}`
+        : say(item, 48, depth - 1)
+    parts.push(`${key}: ${said}`)
+    length += key.length + said.length + 4
   }
-  return line(parts.join(', ') || 'nothing', max)
+  return parts.join(', ') || 'nothing'
+}
+
+function sayList(items: readonly Json[], max: number, depth: number): string {
+  if (items.length === 0) return 'none'
+  const simple = items.every((item) => typeof item !== 'object' || item === null)
+  if (simple)
+    return line(
+      items
+        .slice(0, 12)
+        .map((item) => say(item, 40, 0))
+        .join(', '),
+      max,
+    )
+  if (depth <= 0) return `${items.length} ${items.length === 1 ? 'item' : 'items'}`
+  return `${items.length === 1 ? '' : `${items.length} × `}{${say(items[0], 60, depth - 1)}}`
 }
 
 /** Compact JSON, for what must be seen exactly. */

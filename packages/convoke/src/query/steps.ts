@@ -99,7 +99,7 @@ function stepOf(node: Node, run: RunRecords): Step {
       : ending.record.at
   const executedBy = (ending ?? node.entries[0])?.record.stream
   const reused = text(payload['reused'])
-  const target = text(payload['target']) ?? text(node.notes[0]?.payload['role'])
+  const target = text(payload['target']) ?? text(node.notes[0]?.payload['role']) ?? toolOf(node)
   const version = text(payload['version'])
   return {
     path: node.path,
@@ -151,12 +151,8 @@ function startOf(node: Node, children: readonly Step[], ending: Entry | undefine
   )
   if (Number.isFinite(first)) return first
   let began = run.byRef.get(run.started.ref)?.record.at ?? 0
-  for (const cause of ending?.record.causes ?? [])
-    if (cause.kind === 'control' || cause.kind === 'input') {
-      const at = run.byRef.get(cause.ref)?.record.at ?? 0
-      if (at <= (ending?.record.at ?? 0)) began = Math.max(began, at)
-    }
-  return Math.max(began, wokenBefore(ending, run))
+  for (const cause of ending?.record.causes ?? []) began = Math.max(began, run.byRef.get(cause.ref)?.record.at ?? 0)
+  return Math.min(Math.max(began, wokenBefore(ending, run)), ending?.record.at ?? Infinity)
 }
 
 /** While a run is parked no step without records of its own is under way. */
@@ -168,6 +164,15 @@ function wokenBefore(ending: Entry | undefined, { own }: RunRecords): number {
     return (next.record.type === 'inbox.received' ? next : (own[i] as Entry)).record.at
   }
   return 0
+}
+
+/** The tool of a call that is not finished, from what is asked or was sent. */
+function toolOf(node: Node): string | undefined {
+  for (const { payload: p } of node.entries) {
+    const tool = text(p['tool']) ?? text(object(p['action'])?.['tool'])
+    if (tool !== undefined) return tool
+  }
+  return undefined
 }
 
 function openOp(node: Node): string {

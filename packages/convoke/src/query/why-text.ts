@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../core/json.ts'
 import type { ApprovalStory } from './approvals.ts'
-import type { Claim, Rejection } from './evidence.ts'
+import type { Claim, Rejection, Verdict } from './evidence.ts'
 import { brief, count, dollars, duration, exact, line, moment } from './format.ts'
 import { object } from './records.ts'
 import type { By } from './steps.ts'
@@ -24,7 +24,7 @@ export function renderWhy(data: Why, style: Style = plain): string {
   out.push('', ...decision(data, style))
   if (data.chain.length > 0) out.push('', style.strong('Because'))
   const places = new Map(data.chain.map((step, i) => [step.ref, i + 1]))
-  for (const [i, step] of data.chain.entries()) out.push(...stepLines(step, i + 1, places, style))
+  for (const [i, step] of data.chain.entries()) out.push(...stepLines(step, { n: i + 1, places, run: data.run }, style))
   const tried = data.attempts.filter((a) => a.alternatives.some((alternative) => !alternative.kept))
   if (tried.length > 0)
     out.push('', style.strong('Tried and given up'), ...tried.flatMap((a) => attemptLines(a, style)))
@@ -87,7 +87,13 @@ function valueLines(value: Json, indent: string): string[] {
   return entries.map(([key, item]) => `${indent}${key.padEnd(width)}  ${brief(item as Json, 100)}`)
 }
 
-function stepLines(step: WhyStep, n: number, places: ReadonlyMap<string, number>, style: Style): string[] {
+interface Place {
+  readonly n: number
+  readonly places: ReadonlyMap<string, number>
+  readonly run: string
+}
+
+function stepLines(step: WhyStep, { n, places, run }: Place, style: Style): string[] {
   const number = `${String(n).padStart(3)}  `
   const indent = ' '.repeat(number.length)
   const built = [...new Set(step.from.flatMap((f) => places.get(f.ref) ?? []))].filter((p) => p < n)
@@ -105,7 +111,8 @@ function stepLines(step: WhyStep, n: number, places: ReadonlyMap<string, number>
   return [
     head,
     ...result(step, style).map((l) => indent + l),
-    ...step.claims.flatMap((claim) => claimLines(claim, style)).map((l) => indent + l),
+    ...claimsLines(step.claims, run, style).map((l) => indent + l),
+    ...step.verdicts.map((v) => indent + verdictLine(v, style)),
     ...step.rejected.flatMap((r) => rejectionLines(r, style)).map((l) => indent + l),
     ...step.approvals.flatMap((a) => approvalLines(a, style)).map((l) => indent + l),
     ...sentLines(step).map((l) => indent + l),
@@ -154,14 +161,32 @@ function at(value: Json, pointer: string): Json {
   return found ?? null
 }
 
-function claimLines(claim: Claim, style: Style): string[] {
+const maxClaims = 12
+
+function claimsLines(claims: readonly Claim[], run: string, style: Style): string[] {
+  const more = claims.length - maxClaims
+  return [
+    ...claims.slice(0, maxClaims).flatMap((claim) => claimLines(claim, run, style)),
+    ...(more > 0 ? [style.faint(`and ${more} more claims; -o json has all`)] : []),
+  ]
+}
+
+/** A record of the run itself is called by its seq, as `convoke why <run> <seq>` takes it. */
+function claimLines(claim: Claim, run: string, style: Style): string[] {
+  const own = `run/${run}`
   return [
     `• ${line(claim.statement, 160)}`,
-    ...claim.evidence.map(
-      (e) =>
-        `    “${line(e.quote, 140)}”  ${style.faint([e.source, e.record].filter((s) => s !== undefined).join(', '))}`,
-    ),
+    ...claim.evidence.map((e) => {
+      const place = e.record.startsWith(`${own}@`) ? e.record.slice(own.length) : e.record
+      return `    “${line(e.quote, 140)}”  ${style.faint(`${e.source ?? ''} ${place}`.trim())}`
+    }),
   ]
+}
+
+function verdictLine(verdict: Verdict, style: Style): string {
+  return verdict.ok
+    ? `${style.good('✓')} passed by ${verdict.by}`
+    : `${style.bad('✗')} rejected by ${verdict.by}: ${line(verdict.problems.slice(0, 3).join('; '), 200) || 'no reason given'}`
 }
 
 function rejectionLines(r: Rejection, style: Style): string[] {

@@ -244,7 +244,7 @@ describe('a run that was decided', () => {
       'intake by reader@3, scripted/rules',
       'answer sent back (repair 1 of 2)',
       '• 100 were received',
-      '“"quantity":100”  erp.getReceipts',
+      '“"quantity":100”  erp.getReceipts @',
       'corrected by anna',
       '/input/amount  "1420.00" → "1190.00"',
       'sent once (keyed, business key INV-1004)',
@@ -260,6 +260,15 @@ describe('a run that was decided', () => {
     expect(data.about).toMatchObject({ path: 'validation/erp.getReceipts' })
     expect(data.decided.value).toEqual({ receipt: 'GR-41', quantity: 100 })
     expect(data.chain.at(-1)!.path).toBe('validation/erp.getReceipts')
+  })
+
+  test('what verifiers said of a step is told with it', async () => {
+    const data = await why(ledger, 'local', 'r_1004', 'draft/careful/exception')
+    expect(data.chain.at(-1)).toMatchObject({
+      path: 'draft/careful/exception',
+      verdicts: [{ by: 'compliance', ok: true, path: 'draft/careful/verify' }],
+    })
+    expect(renderWhy(data)).toContain('✓ passed by compliance')
   })
 
   test('a record stands for itself by its seq or its place', async () => {

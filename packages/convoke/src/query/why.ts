@@ -4,7 +4,7 @@ import { isEnded, type RunStatus } from '../core/projections.ts'
 import type { CauseKind, RecordRef } from '../core/record.ts'
 import { approvalsIn, sentBy, type ApprovalStory, type Sent } from './approvals.ts'
 import { findTarget, traceBack, type Link } from './causes.ts'
-import { claimsOf, rejectionsIn, type Claim, type Rejection } from './evidence.ts'
+import { claimsOf, rejectionsIn, verdictOf, type Claim, type Rejection, type Verdict } from './evidence.ts'
 import { object, readRun, text, type Entry, type Readable, type RunRecords } from './records.ts'
 import { stepsOf, walkSteps, type By, type Step } from './steps.ts'
 import { addUsage, noUsage, type Usage } from './usage.ts'
@@ -32,6 +32,8 @@ export interface WhyStep {
   readonly claims: readonly Claim[]
   /** Answers that went back to the agent, verdicts against it, and retries of its models and tools. */
   readonly rejected: readonly Rejection[]
+  /** What verifiers said of it. */
+  readonly verdicts: readonly Verdict[]
   readonly approvals: readonly ApprovalStory[]
   readonly sent?: Sent
   /** What it was built on; `ref` may stand in another stream. */
@@ -115,7 +117,7 @@ export async function why(
   const chain: WhyStep[] = []
   for (const link of trace.links) {
     const step = link.path === undefined ? undefined : byPath.get(link.path)
-    chain.push(step === undefined ? otherStep(link) : stepWhy(step, link, records))
+    chain.push(step === undefined ? otherStep(link) : stepWhy(step, link, records, trace.verdicts.get(link.ref) ?? []))
   }
   const { row } = records
   return {
@@ -145,7 +147,7 @@ export async function why(
   }
 }
 
-function stepWhy(step: Step, link: Link, records: RunRecords): WhyStep {
+function stepWhy(step: Step, link: Link, records: RunRecords, verdicts: readonly Entry[]): WhyStep {
   const outcome = step.op === 'ask' ? object(step.value) : undefined
   const superseded = records.all.findLast(
     (e) => e.record.type === 'value.superseded' && e.payload['path'] === step.path,
@@ -171,6 +173,7 @@ function stepWhy(step: Step, link: Link, records: RunRecords): WhyStep {
     ...(reasoning === undefined ? {} : { reasoning }),
     claims: claimsOf(outcome, records),
     rejected: inside.flatMap((s) => rejectionsIn(s)),
+    verdicts: verdicts.map(verdictOf),
     approvals: approvalsIn(inside.flatMap((s) => s.entries)),
     ...(sent === undefined ? {} : { sent }),
     from: link.from,
@@ -217,6 +220,7 @@ function otherStep(link: Link): WhyStep {
     ...(value === undefined ? {} : { value }),
     claims: [],
     rejected: [],
+    verdicts: [],
     approvals: [],
     from: link.from,
     usage: noUsage,
