@@ -8,6 +8,7 @@ import { readArgs, usage, UsageError, type Args } from './args.ts'
 import { ErpError } from './erp/error.ts'
 import { startErp, type Erp } from './erp/start.ts'
 import { readInbox, type InboxItem } from './inbox.ts'
+import { numberIn } from './lines.ts'
 import { reportOf, table, writeReports, type FileReport } from './report.ts'
 import { follow, type Screen } from './screen.ts'
 import { scriptedSquadModel } from './squad/rules/index.ts'
@@ -47,17 +48,19 @@ async function main(args: Args): Promise<number> {
 async function reconcile(args: Args, items: readonly InboxItem[], model: Model, erp: Erp): Promise<number> {
   const probe = probeFromEnv()
   const ledger = await openSqliteLedger({ dir: args.store, ...(probe === undefined ? {} : { probe }) })
+  const options = squadOptions({
+    store: async () => ledger,
+    erpUrl: async () => erp.url,
+    outbox: args.outbox,
+    model,
+  })
   const app = convoke({
-    ...squadOptions({
-      store: async () => ledger,
-      erpUrl: async () => erp.url,
-      outbox: args.outbox,
-      model,
-    }),
+    ...options,
     tenant,
     concurrency: args.concurrency,
     ...(probe === undefined ? {} : { probe }),
   })
+  const roles = new Set(options.agents?.map((agent) => agent.role.name)).size
   const screen = follow(ledger, tenant, items)
   let stopping = false
   const stop = (): void => {
@@ -68,12 +71,12 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
   }
   process.on('SIGINT', stop).on('SIGTERM', stop)
   try {
-    screen.header({ store: args.store, model, erp: erp.url, files: items.length, concurrency: args.concurrency })
+    screen.header({ store: args.store, model, erp: erp.url, files: items.length, roles, concurrency: args.concurrency })
     if (args.model === undefined) {
       const hint = keyHint(process.env)
       if (hint !== undefined) screen.note(hint)
     }
-    await startRuns(app, ledger, items, args)
+    await startRuns(app, ledger, items, args, screen)
     await Promise.race([atRest(app, ledger, items), app.closed])
     if (stopping) {
       screen.note('parked. Go on with: npm start')
@@ -91,8 +94,18 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
   }
 }
 
-async function startRuns(app: App, ledger: Ledger, items: readonly InboxItem[], args: Args): Promise<void> {
+async function startRuns(
+  app: App,
+  ledger: Ledger,
+  items: readonly InboxItem[],
+  args: Args,
+  screen: Screen,
+): Promise<void> {
   for (const { run, hash, bytes, file } of items) {
+    for (const record of await ledger.read({ tenant, stream: `run/${run}` }, { limit: 50, outline: true })) {
+      const number = numberIn(record)
+      if (number !== undefined) screen.know(run, number)
+    }
     await ledger.putBlobs(tenant, [{ hash, bytes, mediaType: 'application/pdf' }])
     await app.start(
       'reconcile-invoice',

@@ -8,16 +8,17 @@ export interface Screen {
     readonly model: Model
     readonly erp: string
     readonly files: number
+    readonly roles: number
     readonly concurrency: number
   }): void
+  /** Names a run by its invoice's number, once it is known. */
+  know(run: string, number: string): void
   note(text: string): void
   /** Resolves when everything committed so far has been printed. */
   settle(): Promise<void>
   end(summary: { readonly table: string; readonly erp: string; readonly next: readonly string[] }): void
   stop(): void
 }
-
-const roles = 6
 
 /** Follows the ledger and prints what happens to the runs of this inbox, from all processes that drive them. */
 export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem[]): Screen {
@@ -44,12 +45,13 @@ export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem
   watching.catch(() => undefined)
 
   return {
-    header({ store, model, erp, files, concurrency }) {
+    header({ store, model, erp, files, roles, concurrency }) {
       out(
         `Convoke · store ${relative(store)} · model: ${model.kind === 'scripted' ? 'scripted (rules, not AI)' : model.id} · ERP ${erp.replace(/^https?:\/\//, '')}`,
       )
       out(`${files} ${files === 1 ? 'invoice' : 'invoices'}, ${roles} roles, ${concurrency} at once. Ctrl-C is safe.`)
     },
+    know: (run, number) => void labels.set(`run/${run}`, number),
     note: out,
     async settle() {
       for (let before = -1; before !== printed;) {
