@@ -165,6 +165,12 @@ function unusable(folder: string) {
   }
 }
 
+// Whoever read the output has gone, as with `| head`: being ended at any moment is safe.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(141)
+  throw error
+})
+
 try {
   const args = readArgs(process.argv.slice(2), process.env, process.env['INIT_CWD'] ?? process.cwd(), shipped)
   if (args.help) process.stdout.write(usage)

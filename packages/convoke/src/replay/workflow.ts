@@ -1,5 +1,4 @@
 import { sha256 } from '../core/hash.ts'
-import type { DurableRun } from './durable-run.ts'
 
 /** A workflow as the engine needs it. `parse` functions come from the contract's schemas and throw ConvokeErrors. */
 export interface Workflow<I = unknown, O = unknown> {

@@ -46,7 +46,7 @@ test(
       counterpart: async (dir) => {
         const { effects, ran } = await outside.audit(basename(dir))
         for (const [path, times] of finished.get(basename(dir)) ?? [])
-          expect(`${path} ran ${ran[path]} times`).toBe(`${path} ran ${times} times`)
+          expect(`${path} ran ${String(ran[path])} times`).toBe(`${path} ran ${times} times`)
         return effects
       },
       occurrences: long ? 'all' : 'ends',
