@@ -65,12 +65,20 @@ function messageOf(error: unknown): string {
 }
 
 /**
- * For commands that can do without: what the configuration says of store, tenant and redaction, where it says any of
- * it. A file that does not mention them is not run, and one that cannot be loaded says nothing.
+ * For commands that can do without: what the configuration says of the options that are needed, where it says any of
+ * them. A file that does not mention them, nor takes anything from other files of its own, is not run; one that cannot
+ * be loaded says nothing, unless it was named.
  */
-export async function hintsFrom(cwd: string, named: string | undefined): Promise<Config | undefined> {
+export async function hintsFrom(
+  cwd: string,
+  named: string | undefined,
+  needed: readonly ('store' | 'tenant' | 'redact')[],
+): Promise<Config | undefined> {
   const file = findConfig(cwd, named)
-  if (file === undefined || !/\b(store|tenant|redact)\b/.test(readFileSync(file, 'utf8'))) return undefined
+  if (file === undefined || needed.length === 0) return undefined
+  const text = readFileSync(file, 'utf8')
+  const elsewhere = /\bfrom\s*['"]\.|\bimport\s*\(/
+  if (!elsewhere.test(text) && !new RegExp(`\\b(${needed.join('|')})\\b`).test(text)) return undefined
   try {
     return await loadConfig(cwd, file)
   } catch (error) {

@@ -60,8 +60,7 @@ export function tenantOf(context: Context, config: Config | undefined): string {
 }
 
 /** The store, for commands that need no app. It must be there. @throws STORE_UNUSABLE */
-export async function openStore(context: Context): Promise<Opened> {
-  const config = await hintsFrom(context.cwd, context.common.app)
+async function openStore(context: Context, config: Config | undefined): Promise<Opened> {
   const dir = storeDir(context, config)
   if (dir !== undefined && !existsSync(join(dir, 'ledger.db')))
     throw new ConvokeError('STORE_UNUSABLE', `there is no store in ${dir}`, {
@@ -79,13 +78,35 @@ export async function openStore(context: Context): Promise<Opened> {
   }
 }
 
-export async function withStore<T>(context: Context, use: (opened: Opened) => Promise<T>): Promise<T> {
-  const opened = await openStore(context)
+/** `writes`: what people say is written, so it passes the configuration's redaction. */
+export async function withStore<T>(
+  context: Context,
+  use: (opened: Opened) => Promise<T>,
+  { writes = false }: { readonly writes?: boolean } = {},
+): Promise<T> {
+  const saysTenant = context.common.tenant ?? nonEmpty(context.env['CONVOKE_TENANT'])
+  const config = await hintsFrom(context.cwd, context.common.app, [
+    ...(tellStore(context) === undefined ? (['store'] as const) : []),
+    ...(saysTenant === undefined ? (['tenant'] as const) : []),
+    ...(writes ? (['redact'] as const) : []),
+  ])
   try {
-    return await use(opened)
+    const opened = await openStore(context, config)
+    try {
+      return await use(opened)
+    } finally {
+      await opened.ledger.close()
+    }
   } finally {
-    await opened.ledger.close()
+    await config?.options.onClose?.()
   }
+}
+
+/** A configuration may place more beside the store (an outbox, say), so it is told where that is. */
+function tellStore(context: Context): string | undefined {
+  const said = named(context)
+  if (said !== undefined) process.env['CONVOKE_STORE'] = said
+  return said
 }
 
 /** The app that the configuration describes, with what the command line says on top. @throws CONFIG_MISSING, CONFIG_INVALID */
@@ -93,6 +114,7 @@ export async function openApp(
   context: Context,
   onTrouble: NonNullable<ConvokeOptions['onTrouble']>,
 ): Promise<{ readonly app: App; readonly config: Config; readonly dir: string | undefined }> {
+  tellStore(context)
   const config = await loadConfig(context.cwd, context.common.app)
   const dir = storeDir(context, config)
   try {

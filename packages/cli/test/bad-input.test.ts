@@ -84,6 +84,15 @@ describe('convoke run', () => {
     const done = await at.cli(['run', 'up'], { bare: true, cwd: inner })
     expect(done).toMatchObject({ code: 0, out: '"found"\n' })
     expect(existsSync(join(inner, '.convoke', 'ledger.db'))).toBe(true)
+
+    // What it says of the store holds for commands that need no app, too; also through another file.
+    writeFileSync(join(at.dir, 'up', 'options.ts'), `export const store = 'kept'\n`)
+    writeFileSync(
+      join(at.dir, 'up', 'convoke.config.ts'),
+      `import { store as dir } from './options.ts'\nexport const config = { workflows: {}, ['st' + 'ore']: dir }\n`,
+    )
+    await at.cli(['run', 'hello', '--id', 'r_kept', '--store', join(at.dir, 'up', 'kept')])
+    expect((await at.cli(['runs'], { cwd: inner })).out).toContain('r_kept')
   })
 })
 

@@ -136,27 +136,35 @@ export interface ApproveOptions extends Decider {
 
 export async function approvalsApprove(context: Context, id: string, options: ApproveOptions): Promise<number> {
   const value = options.value === undefined ? undefined : parseStrict(options.value)
-  return withStore(context, async (opened) => {
-    const row = await find(opened, id)
-    if (options.repeat === true && row.kind !== 'maybe-executed')
-      throw new ConvokeError('USAGE', `--repeat is for calls whose outcome is unknown; ${id} is none`, {
-        next: `convoke approvals show ${id}`,
+  return withStore(
+    context,
+    async (opened) => {
+      const row = await find(opened, id)
+      if (options.repeat === true && row.kind !== 'maybe-executed')
+        throw new ConvokeError('USAGE', `--repeat is for calls whose outcome is unknown; ${id} is none`, {
+          next: `convoke approvals show ${id}`,
+        })
+      await decide(context, opened, row, options, {
+        decision: 'approved',
+        ...(value === undefined ? {} : { value: opened.redact(value) }),
+        ...(options.repeat === true ? { answer: 'repeat' as const } : {}),
       })
-    await decide(context, opened, row, options, {
-      decision: 'approved',
-      ...(value === undefined ? {} : { value: opened.redact(value) }),
-      ...(options.repeat === true ? { answer: 'repeat' as const } : {}),
-    })
-    return said(context, row, options.repeat === true ? 'to be done again' : 'approved')
-  })
+      return said(context, row, options.repeat === true ? 'to be done again' : 'approved')
+    },
+    { writes: true },
+  )
 }
 
 export async function approvalsReject(context: Context, id: string, options: Decider): Promise<number> {
-  return withStore(context, async (opened) => {
-    const row = await find(opened, id)
-    await decide(context, opened, row, options, { decision: 'rejected' })
-    return said(context, row, 'rejected')
-  })
+  return withStore(
+    context,
+    async (opened) => {
+      const row = await find(opened, id)
+      await decide(context, opened, row, options, { decision: 'rejected' })
+      return said(context, row, 'rejected')
+    },
+    { writes: true },
+  )
 }
 
 export interface CorrectOptions extends Decider {
@@ -169,35 +177,39 @@ export interface CorrectOptions extends Decider {
 export async function approvalsCorrect(context: Context, id: string, options: CorrectOptions): Promise<number> {
   const { out } = context
   const changes = options.set.map(parseSet)
-  return withStore(context, async (opened) => {
-    const row = await find(opened, id)
-    if (row.kind !== 'call' && row.kind !== 'held-effect')
-      throw new ConvokeError('USAGE', `${id} asks a question; there is no action to correct`, {
-        next: `convoke approvals approve ${id} --value JSON`,
+  return withStore(
+    context,
+    async (opened) => {
+      const row = await find(opened, id)
+      if (row.kind !== 'call' && row.kind !== 'held-effect')
+        throw new ConvokeError('USAGE', `${id} asks a question; there is no action to correct`, {
+          next: `convoke approvals approve ${id} --value JSON`,
+        })
+      const action = await actionOf(opened, row)
+      const before = action['input'] ?? null
+      const after = changes.reduce<Json>((value, { pointer, value: to }) => setAt(value, pointer, to), before)
+      const key = action['businessKey']
+      const businessKey = options.businessKey ?? (typeof key === 'string' ? key : undefined)
+      const difference = diffActions(
+        { input: before, ...(typeof key === 'string' ? { businessKey: key } : {}) },
+        { input: after, ...(businessKey === undefined ? {} : { businessKey }) },
+      )
+      if (difference.length === 0)
+        throw new ConvokeError('USAGE', 'nothing would change', { next: `convoke approvals approve ${id}` })
+      out.note(`${out.errStyle.strong(id)}  ${line(row.title, 200)}`)
+      for (const change of difference) out.note(`  ${changeLine(change)}`)
+      if (row.status === 'pending' && !(await confirm(out, 'Do this instead?', options.yes === true))) {
+        out.note('left as it was')
+        return exit.failed
+      }
+      await decide(context, opened, row, options, {
+        decision: 'corrected',
+        action: { input: opened.redact(after), ...(businessKey === undefined ? {} : { businessKey }) },
       })
-    const action = await actionOf(opened, row)
-    const before = action['input'] ?? null
-    const after = changes.reduce<Json>((value, { pointer, value: to }) => setAt(value, pointer, to), before)
-    const key = action['businessKey']
-    const businessKey = options.businessKey ?? (typeof key === 'string' ? key : undefined)
-    const difference = diffActions(
-      { input: before, ...(typeof key === 'string' ? { businessKey: key } : {}) },
-      { input: after, ...(businessKey === undefined ? {} : { businessKey }) },
-    )
-    if (difference.length === 0)
-      throw new ConvokeError('USAGE', 'nothing would change', { next: `convoke approvals approve ${id}` })
-    out.note(`${out.errStyle.strong(id)}  ${line(row.title, 200)}`)
-    for (const change of difference) out.note(`  ${changeLine(change)}`)
-    if (row.status === 'pending' && !(await confirm(out, 'Do this instead?', options.yes === true))) {
-      out.note('left as it was')
-      return exit.failed
-    }
-    await decide(context, opened, row, options, {
-      decision: 'corrected',
-      action: { input: opened.redact(after), ...(businessKey === undefined ? {} : { businessKey }) },
-    })
-    return said(context, row, 'corrected', { difference: difference as unknown as Json })
-  })
+      return said(context, row, 'corrected', { difference: difference as unknown as Json })
+    },
+    { writes: true },
+  )
 }
 
 /** `/pointer=JSON` into the action's input. */
@@ -215,18 +227,22 @@ export interface EscalateOptions extends Decider {
 }
 
 export async function approvalsEscalate(context: Context, id: string, options: EscalateOptions): Promise<number> {
-  return withStore(context, async (opened) => {
-    const row = await find(opened, id)
-    const { group } = await escalateApproval(opened.ledger, {
-      tenant: opened.tenant,
-      id,
-      by: { kind: 'person', id: options.by ?? osUser(context.env) },
-      at: clock.now(),
-      ...(options.to === undefined ? {} : { group: options.to }),
-      ...(options.reason === undefined ? {} : { reason: opened.redact(options.reason) as string }),
-    })
-    return said(context, row, `passed on to ${group}`, { group })
-  })
+  return withStore(
+    context,
+    async (opened) => {
+      const row = await find(opened, id)
+      const { group } = await escalateApproval(opened.ledger, {
+        tenant: opened.tenant,
+        id,
+        by: { kind: 'person', id: options.by ?? osUser(context.env) },
+        at: clock.now(),
+        ...(options.to === undefined ? {} : { group: options.to }),
+        ...(options.reason === undefined ? {} : { reason: opened.redact(options.reason) as string }),
+      })
+      return said(context, row, `passed on to ${group}`, { group })
+    },
+    { writes: true },
+  )
 }
 
 type Decision = Omit<Parameters<typeof decideApproval>[1], 'tenant' | 'id' | 'by' | 'at' | 'actionHash'>

@@ -41,44 +41,48 @@ export async function forkCommand(context: Context, said: string, flags: ForkFla
   const { out } = context
   const use = parseUse(flags.use ?? [])
   const set = (flags.set ?? []).map(parseSet)
-  return withStore(context, async (opened) => {
-    const { ledger, tenant, redact } = opened
-    const run = await findRun(opened, said)
-    const shown = await showRun(ledger, tenant, run, clock.now())
-    const corrections = set.map((change) => ({ ...change, pointer: inOutcome(shown.steps, change) }))
-    const id = await forkRun({ ledger, clock, ids: systemIds(), redact, digestOf: () => undefined }, tenant, run, {
-      at: /^\d+$/.test(flags.at) ? Number(flags.at) : flags.at,
-      set: corrections,
-      use,
-      reuse: flags.reuse,
-      effects: flags.effects,
-      by: { kind: 'person', id: flags.by ?? osUser(context.env) },
-      ...(flags.id === undefined ? {} : { id: flags.id }),
-    })
-    const made = await showRun(ledger, tenant, id, clock.now())
-    const at = made.fork?.at ?? 0
-    const again = flat(shown.steps)
-      .filter((s) => s.ref !== undefined && seqOf(s.ref, run) > at && s.op !== 'checkpoint')
-      .map((s) => s.path)
-    const next = `convoke resume ${id}`
-    out.data({ run: id, of: run, at, reuse: flags.reuse, effects: flags.effects, again, next }, () => id)
-    const { errStyle: style } = out
-    out.note(`shares ${run} up to record ${at}`)
-    if (again.length === 0) out.note('nothing of the original comes after it')
-    else
+  return withStore(
+    context,
+    async (opened) => {
+      const { ledger, tenant, redact } = opened
+      const run = await findRun(opened, said)
+      const shown = await showRun(ledger, tenant, run, clock.now())
+      const corrections = set.map((change) => ({ ...change, pointer: inOutcome(shown.steps, change) }))
+      const id = await forkRun({ ledger, clock, ids: systemIds(), redact, digestOf: () => undefined }, tenant, run, {
+        at: /^\d+$/.test(flags.at) ? Number(flags.at) : flags.at,
+        set: corrections,
+        use,
+        reuse: flags.reuse,
+        effects: flags.effects,
+        by: { kind: 'person', id: flags.by ?? osUser(context.env) },
+        ...(flags.id === undefined ? {} : { id: flags.id }),
+      })
+      const made = await showRun(ledger, tenant, id, clock.now())
+      const at = made.fork?.at ?? 0
+      const again = flat(shown.steps)
+        .filter((s) => s.ref !== undefined && seqOf(s.ref, run) > at && s.op !== 'checkpoint')
+        .map((s) => s.path)
+      const next = `convoke resume ${id}`
+      out.data({ run: id, of: run, at, reuse: flags.reuse, effects: flags.effects, again, next }, () => id)
+      const { errStyle: style } = out
+      out.note(`shares ${run} up to record ${at}`)
+      if (again.length === 0) out.note('nothing of the original comes after it')
+      else
+        out.note(
+          `${flags.reuse === 'unchanged' ? 'executed again where something changed' : 'executed again'}: ${again.slice(0, 20).join(', ')}${again.length > 20 ? `, and ${again.length - 20} more` : ''}`,
+        )
       out.note(
-        `${flags.reuse === 'unchanged' ? 'executed again where something changed' : 'executed again'}: ${again.slice(0, 20).join(', ')}${again.length > 20 ? `, and ${again.length - 20} more` : ''}`,
+        {
+          hold: 'effects that the original already made wait for a person',
+          dry: 'effects are simulated',
+          live: style.warn('effects are performed, also those that the original already made'),
+        }[flags.effects],
       )
-    out.note(
-      {
-        hold: 'effects that the original already made wait for a person',
-        dry: 'effects are simulated',
-        live: style.warn('effects are performed, also those that the original already made'),
-      }[flags.effects],
-    )
-    out.note(style.faint(`next: ${next}`))
-    return exit.ok
-  })
+      out.note(style.faint(`next: ${next}`))
+      return exit.ok
+    },
+    { writes: true },
+  )
 }
 
 /** People point into what a step gave; an ask's record holds that as its outcome's value. */
