@@ -91,9 +91,9 @@ function inOutcome(steps: readonly ShownStep[], change: { readonly step: string;
   return step?.op === 'ask' ? `/value${change.pointer}` : change.pointer
 }
 
-/** Steps of the run itself; what happens inside an ask is executed with it. */
+/** Steps of the run itself; what happens inside an ask or a verification is executed with it. */
 function flat(steps: readonly ShownStep[]): ShownStep[] {
-  return steps.flatMap((s) => (s.op === 'scope' ? flat(s.children) : s.op === 'ask' ? [s] : [s, ...flat(s.children)]))
+  return steps.flatMap((s) => (s.op === 'scope' ? flat(s.children) : s.op === 'ask' || s.op === 'verify' ? [s] : [s, ...flat(s.children)]))
 }
 
 /** A step that an ancestor made stands before every record of the run itself. */
