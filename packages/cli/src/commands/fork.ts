@@ -93,7 +93,9 @@ function inOutcome(steps: readonly ShownStep[], change: { readonly step: string;
 
 /** Steps of the run itself; what happens inside an ask or a verification is executed with it. */
 function flat(steps: readonly ShownStep[]): ShownStep[] {
-  return steps.flatMap((s) => (s.op === 'scope' ? flat(s.children) : s.op === 'ask' || s.op === 'verify' ? [s] : [s, ...flat(s.children)]))
+  return steps.flatMap((s) =>
+    s.op === 'scope' ? flat(s.children) : s.op === 'ask' || s.op === 'verify' ? [s] : [s, ...flat(s.children)],
+  )
 }
 
 /** A step that an ancestor made stands before every record of the run itself. */
