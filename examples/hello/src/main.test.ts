@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { why } from 'convoke'
+import { why } from 'convoke/views'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 

@@ -1,4 +1,5 @@
-import { ConvokeError, type ErrorData, type Style } from 'convoke'
+import { ConvokeError, type ErrorData } from 'convoke'
+import { type Style } from 'convoke/views'
 import picocolors from 'picocolors'
 
 export type Format = 'text' | 'json' | 'jsonl'

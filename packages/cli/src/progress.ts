@@ -1,14 +1,5 @@
-import {
-  brief,
-  line,
-  moment,
-  waitsFor,
-  type Json,
-  type JsonObject,
-  type LedgerRecord,
-  type RunEvent,
-  type Style,
-} from 'convoke'
+import { type Json, type JsonObject, type LedgerRecord, type RunEvent } from 'convoke'
+import { brief, line, moment, waitsFor, type Style } from 'convoke/views'
 
 /** What a record tells a person who watches: where, and what. Undefined for what only the machinery needs. */
 export interface Told {

@@ -37,31 +37,6 @@ export type { Ledger } from './ports/ledger.ts'
 export type { Message, Model, ModelRequest, ModelResponse, Part } from './ports/model.ts'
 export type { DurableRun, StepContext, StepOptions } from './replay/durable-run.ts'
 export type { AnyWorkflow, BoardKey, Signal, Workflow } from './replay/workflow.ts'
-export {
-  auditError,
-  placeOf,
-  verifyLedger,
-  type AuditOptions,
-  type AuditReport,
-  type Finding,
-  type FindingKind,
-} from './query/audit.ts'
-export {
-  exportCheckpoint,
-  isSigned,
-  keyIdOf,
-  newSigningKey,
-  parseCheckpoint,
-  publicKeyOf,
-  type Checkpoint,
-} from './query/checkpoint.ts'
-export { dependentsOf, type Dependent } from './query/dependents.ts'
-export { brief, count, dollars, duration, exact, line, moment } from './query/format.ts'
-export { showRun, type ShownRun, type ShownStep, type Waiting } from './query/show.ts'
-export { type Style } from './query/style.ts'
-export { type Usage } from './query/usage.ts'
-export { why, type Why, type WhyAttempt, type WhyOptions, type WhyStep } from './query/why.ts'
-export { changeLine, renderWhy, spent, waitsFor } from './query/why-text.ts'
 export { setAt } from './app/pointer.ts'
 export { parseStrict } from './core/strict-json.ts'
 export { inboxStream, isEnded, runStream } from './core/projections.ts'

@@ -1,20 +1,16 @@
 import {
-  brief,
-  changeLine,
   ConvokeError,
   decideApproval,
   decode,
   diffActions,
   escalateApproval,
-  exact,
-  line,
-  moment,
   parseStrict,
   setAt,
   type ApprovalRow,
   type Json,
   type JsonObject,
 } from 'convoke'
+import { brief, changeLine, exact, line, moment } from 'convoke/views'
 import { confirm } from '../confirm.ts'
 import { clock, osUser, withStore, type Context, type Opened } from '../context.ts'
 import { exit } from '../exit.ts'

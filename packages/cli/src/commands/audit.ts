@@ -1,20 +1,19 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { ConvokeError, parseStrict } from 'convoke'
 import {
   auditError,
-  ConvokeError,
   count,
   exportCheckpoint,
   moment,
   newSigningKey,
   parseCheckpoint,
-  parseStrict,
   placeOf,
   publicKeyOf,
   verifyLedger,
   type AuditReport,
   type Checkpoint,
-} from 'convoke'
+} from 'convoke/views'
 import { clock, withStore, type Context, type Opened } from '../context.ts'
 import { exit } from '../exit.ts'
 import { table } from '../output.ts'

@@ -1,15 +1,5 @@
-import {
-  ConvokeError,
-  duration,
-  isEnded,
-  showRun,
-  spent,
-  waitsFor,
-  type Json,
-  type JsonObject,
-  type Ledger,
-  type RunRow,
-} from 'convoke'
+import { ConvokeError, isEnded, type Json, type JsonObject, type Ledger, type RunRow } from 'convoke'
+import { duration, showRun, spent, waitsFor } from 'convoke/views'
 
 /** How a run stands after it was driven, ready to be printed. */
 export interface Ended {

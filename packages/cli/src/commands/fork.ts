@@ -1,4 +1,5 @@
-import { ConvokeError, forkRun, parseStrict, showRun, systemIds, type Json, type ShownStep } from 'convoke'
+import { ConvokeError, forkRun, parseStrict, systemIds, type Json } from 'convoke'
+import { showRun, type ShownStep } from 'convoke/views'
 import { clock, findRun, osUser, withStore, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 

@@ -1,8 +1,7 @@
+import { ConvokeError, isEnded, type Json, type RunRow, type RunStatus } from 'convoke'
 import {
   brief,
-  ConvokeError,
   duration,
-  isEnded,
   line,
   moment,
   renderWhy,
@@ -10,13 +9,10 @@ import {
   spent,
   waitsFor,
   why,
-  type Json,
-  type RunRow,
-  type RunStatus,
   type ShownRun,
   type ShownStep,
   type Style,
-} from 'convoke'
+} from 'convoke/views'
 import { clock, findRun, withStore, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 import { follow } from '../follow.ts'

@@ -1,0 +1,26 @@
+// Read-only views over a ledger, and how they are shown to a person: what the command line is made of.
+export {
+  auditError,
+  placeOf,
+  verifyLedger,
+  type AuditOptions,
+  type AuditReport,
+  type Finding,
+  type FindingKind,
+} from './query/audit.ts'
+export {
+  exportCheckpoint,
+  isSigned,
+  keyIdOf,
+  newSigningKey,
+  parseCheckpoint,
+  publicKeyOf,
+  type Checkpoint,
+} from './query/checkpoint.ts'
+export { dependentsOf, type Dependent } from './query/dependents.ts'
+export { brief, count, dollars, duration, exact, line, moment } from './query/format.ts'
+export { showRun, type ShownRun, type ShownStep, type Waiting } from './query/show.ts'
+export { type Style } from './query/style.ts'
+export { type Usage } from './query/usage.ts'
+export { why, type Why, type WhyAttempt, type WhyOptions, type WhyStep } from './query/why.ts'
+export { changeLine, renderWhy, spent, waitsFor } from './query/why-text.ts'
