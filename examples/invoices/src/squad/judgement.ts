@@ -1,4 +1,5 @@
-import { agent, planRequest, planSchema, role, type Agent, type Role } from 'convoke'
+import { agent, role, type Agent, type Role } from 'convoke'
+import { planRequest, planSchema } from 'convoke/patterns'
 import { z } from 'zod'
 import {
   caseFile,

@@ -2,13 +2,13 @@ import {
   attemptVerifier,
   boardKey,
   judgedBy,
-  supervise,
   workflow,
   isConvokeError,
   type Outcome,
   type Run,
   type Workflow,
 } from 'convoke'
+import { supervise } from 'convoke/patterns'
 import type { InvoiceDocument } from '../extract/index.ts'
 import type { Erp, Refusal } from './erp-tools.ts'
 import { compliance, exception, explain, planner, type Goal } from './judgement.ts'

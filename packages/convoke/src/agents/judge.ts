@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { checkEvidence } from '../contracts/evidence.ts'
-import type { Claim, StatedClaim } from '../contracts/outcome.ts'
+import type { Citation, Claim, StatedClaim } from '../contracts/outcome.ts'
 import type { AnyRole } from '../contracts/role.ts'
 import { check } from '../contracts/schema.ts'
 import { ConvokeError, toErrorData } from '../core/errors.ts'
@@ -101,14 +100,37 @@ function wrong(problems: readonly string[]): Rejected {
   return { ok: false, kind: 'output', problems }
 }
 
-const citation = z.object({ ref: z.string(), quote: z.string() })
-const stated = z.object({ statement: z.string(), about: z.string().optional(), evidence: z.array(citation) })
-const envelopeSchema = z.object({
-  value: z.unknown(),
-  claims: z.array(stated).optional(),
-  confidence: z.number().min(0).max(1).optional(),
-  reasoning: z.string().optional(),
-})
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** What keeps a member from being what the envelope asks for. */
+function claimProblems(claims: Json | undefined): string[] {
+  if (claims === undefined) return []
+  if (!Array.isArray(claims)) return ['/claims: expected a list']
+  return (claims as readonly Json[]).flatMap((claim, i) => {
+    const at = `/claims/${i}`
+    if (!isObject(claim)) return [`${at}: expected an object`]
+    const problems: string[] = []
+    if (typeof claim['statement'] !== 'string') problems.push(`${at}/statement: expected a text`)
+    if (claim['about'] !== undefined && typeof claim['about'] !== 'string')
+      problems.push(`${at}/about: expected a text`)
+    const { evidence } = claim
+    if (!Array.isArray(evidence)) return [...problems, `${at}/evidence: expected a list`]
+    for (const [n, citation] of (evidence as readonly Json[]).entries())
+      for (const member of ['ref', 'quote'])
+        if (!isObject(citation) || typeof citation[member] !== 'string')
+          problems.push(`${at}/evidence/${n}/${member}: expected a text`)
+    return problems
+  })
+}
+
+function envelopeProblems({ claims, confidence, reasoning }: JsonObject): string[] {
+  const problems = claimProblems(claims)
+  if (confidence !== undefined && !(typeof confidence === 'number' && confidence >= 0 && confidence <= 1))
+    problems.push('/confidence: expected a number from 0 to 1')
+  if (reasoning !== undefined && typeof reasoning !== 'string') problems.push('/reasoning: expected a text')
+  return problems.slice(0, 20)
+}
 
 /** Members beyond the envelope are left out; `null` stands for an absent one, as some models write it. */
 function readEnvelope(parsed: Json): Envelope | string[] {
@@ -116,14 +138,20 @@ function readEnvelope(parsed: Json): Envelope | string[] {
     return ['the answer is not one JSON object: { "value": … }']
   const given = parsed as JsonObject
   if (!Object.hasOwn(given, 'value')) return ['the answer has no member "value"']
-  const present = Object.fromEntries(Object.entries(given).filter(([key, item]) => key === 'value' || item !== null))
-  const read = envelopeSchema.safeParse(present)
-  if (!read.success) return read.error.issues.slice(0, 20).map((i) => `/${i.path.join('/')}: ${i.message}`)
-  const { claims = [], confidence, reasoning } = read.data
+  const present: JsonObject = Object.fromEntries(Object.entries(given).filter(([, item]) => item !== null))
+  const problems = envelopeProblems(present)
+  if (problems.length > 0) return problems
+  const claims = (present['claims'] ?? []) as unknown as readonly (StatedClaim & {
+    readonly evidence: readonly Citation[]
+  })[]
   return {
     value: given['value'],
-    claims: claims.map(({ about, ...claim }) => (about === undefined ? claim : { ...claim, about })),
-    ...(confidence === undefined ? {} : { confidence }),
-    ...(reasoning === undefined ? {} : { reasoning }),
+    claims: claims.map(({ statement, about, evidence }) => ({
+      statement,
+      ...(about === undefined ? {} : { about }),
+      evidence: evidence.map(({ ref, quote }) => ({ ref, quote })),
+    })),
+    ...(present['confidence'] === undefined ? {} : { confidence: present['confidence'] as number }),
+    ...(present['reasoning'] === undefined ? {} : { reasoning: present['reasoning'] as string }),
   }
 }

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import * as main from '../../src/index.ts'
 import * as sqlite from '../../src/sqlite.ts'
+import * as patterns from '../../src/patterns.ts'
+import * as views from '../../src/views.ts'
 import * as testing from '../../src/testing.ts'
 import { codes } from '../../src/core/codes.ts'
 
