@@ -61,7 +61,7 @@ for (const workload of [...WORKLOADS, ...OWN_WORKLOADS])
       for (const metric of promised[workload]) {
         const values = lines.filter((line) => line.metric === metric)
         expect(values, metric).not.toEqual([])
-        for (const { value, note } of values) expect(value, `${metric}: ${note}`).toBeTypeOf('number')
+        for (const { value, note } of values) expect(value, `${metric}: ${String(note)}`).toBeTypeOf('number')
       }
       expect(table(lines)).toContain(workload)
     },

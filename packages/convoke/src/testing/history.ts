@@ -71,7 +71,7 @@ function parse(text: string): History {
   if (found?.format !== 'convoke-history')
     throw new ConvokeError('JSON_INVALID', 'the text is not a history', { next: 'record one with recordHistory()' })
   if (found.v !== 1)
-    throw new ConvokeError('RECORD_UNSUPPORTED', `the history is of version ${String(found.v)}, this reads 1`)
+    throw new ConvokeError('RECORD_UNSUPPORTED', `the history is of version ${JSON.stringify(found.v)}, this reads 1`)
   return found as unknown as History
 }
 

@@ -5,7 +5,7 @@ import { workflow } from '../../src/app/define.ts'
 import { runStream } from '../../src/core/projections.ts'
 import { faultOf, emptyHead, type Head, type LedgerRecord } from '../../src/core/record.ts'
 import { convoke } from '../../src/convoke.ts'
-import { ConvokeError } from '../../src/core/errors.ts'
+import type { ConvokeError } from '../../src/core/errors.ts'
 import { openHistory, recordHistory, replayHistory } from '../../src/testing.ts'
 import { rooms, workflows } from './code.ts'
 
@@ -57,7 +57,7 @@ test.each(files.filter((file) => file.includes('durable.json')))(
     const text = textOf(file)
     const fixture = JSON.parse(text) as Fixture
     const records = fixture.streams[runStream(fixture.run)]!
-    const { value } = records.at(-1)?.payload as { value: Record<string, unknown> }
+    const { value } = records.at(-1)!.payload as { value: Record<string, unknown> }
     for (let cut = 3; cut < records.length; cut += 3) {
       const ledger = await openHistory(text, { records: cut })
       const app = convoke({ store: async () => ledger, ...options })

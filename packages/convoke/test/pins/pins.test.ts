@@ -15,6 +15,8 @@ test('exports are named on purpose', () => {
     main: Object.keys(main).sort(),
     sqlite: Object.keys(sqlite).sort(),
     testing: Object.keys(testing).sort(),
+    patterns: Object.keys(patterns).sort(),
+    views: Object.keys(views).sort(),
   }).toMatchSnapshot()
 })
 
