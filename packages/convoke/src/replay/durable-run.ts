@@ -67,7 +67,10 @@ export interface ChildOptions {
 export interface DurableRun {
   readonly id: string
   readonly tenant: string
-  /** Aborts when this scope is given up or the run is cancelled. */
+  /**
+   * Aborts when this scope is given up or the run is cancelled. Its code then stops where it is, as it does when the run
+   * parks: what it awaits never comes, and `finally` does not run. Take effects back with compensations.
+   */
   readonly signal: AbortSignal
 
   /**

@@ -16,7 +16,7 @@ import { Recorded } from './recorded.ts'
 import { Rollbacks } from './rollback.ts'
 import { Scope, type EngineHandle } from './scope.ts'
 import type { Sequencer } from './sequencer.ts'
-import type { StepPromise } from './step-promise.ts'
+import { StepPromise } from './step-promise.ts'
 import { makeTask, type TaskHost } from './task.ts'
 import { isTerminal, type Completion, type Entry, type Operation } from './types.ts'
 
@@ -28,6 +28,8 @@ import { isTerminal, type Completion, type Entry, type Operation } from './types
  * 2. No executor starts before every loaded record has been delivered or otherwise accounted for.
  * 3. A record at rest that nothing claims, or a claim whose fingerprint differs, stops the run before anything new starts.
  * 4. A delivered result is the decoded canonical text that was enqueued, live and on replay.
+ * 5. Code that is given up stops where it is, as it does when the run parks: what it awaits never comes. Telling it with
+ *    an error would reject promises that nobody holds any more, and one of those ends the process and every run in it.
  */
 export class Engine implements EngineHandle, TaskHost {
   readonly o: EngineOptions
@@ -81,13 +83,9 @@ export class Engine implements EngineHandle, TaskHost {
   // ---- what workflow code calls -------------------------------------------------------------------------------------
 
   claim(scope: Scope, operation: Operation): StepPromise<unknown> {
+    if (scope.dead) return StepPromise.never()
     const claim = this.#claims.make(scope, operation)
     const { path, promise } = claim
-    if (scope.dead) {
-      this.#free(claim)
-      claim.reject(givenUp(scope))
-      return promise
-    }
     this.claims.set(path, claim)
     if (operation.orchestrate !== undefined && !this.#recorded.closes(path) && !this.#reusable(claim))
       this.#orchestrate(claim)
@@ -100,7 +98,6 @@ export class Engine implements EngineHandle, TaskHost {
     scope.kill(reason)
     for (const claim of [...this.claims.values()]) {
       if (!claim.scope.dead || claim.state === 'delivered') continue
-      claim.reject(givenUp(claim.scope))
       claim.promise.observed = true
       if (claim.operation.effect !== true) {
         this.#remove(claim)
@@ -320,7 +317,7 @@ export class Engine implements EngineHandle, TaskHost {
     const failed = payload['error'] as unknown as ErrorData | undefined
     if (failed !== undefined) {
       op.applied?.(entry)
-      claim.reject(fromErrorData(failed))
+      if (!claim.scope.dead) claim.reject(fromErrorData(failed))
     } else {
       op.applied?.(entry)
       const stored = deepFreeze(payload['value'])
@@ -331,7 +328,7 @@ export class Engine implements EngineHandle, TaskHost {
       const order = ++this.#delivered
       if (undo !== undefined)
         claim.scope.responsible.compensations.push({ path: claim.path, operation: undo, ref: origin.ref, order })
-      claim.resolve(value)
+      if (!claim.scope.dead) claim.resolve(value)
     }
     this.#awaited.note(claim.scope, claim.path, claim.promise)
   }

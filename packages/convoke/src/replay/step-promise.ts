@@ -18,6 +18,11 @@ export class StepPromise<T> extends Promise<T> {
     return super.then(onFulfilled, onRejected)
   }
 
+  /** What given-up code gets: it goes no further. */
+  static never(): StepPromise<never> {
+    return new StepPromise<never>(() => undefined)
+  }
+
   /** Handles a rejection without counting as observed. */
   static quiet(promise: StepPromise<unknown>): void {
     void Promise.prototype.then.call(promise, undefined, () => undefined)
