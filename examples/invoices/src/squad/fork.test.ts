@@ -39,6 +39,7 @@ describe('a fork of the invoice example', () => {
 
       const again = ends(await bench.records('r_1001-f'))
       expect(again.filter((e) => !e.reused).map((e) => e.path)).toEqual([
+        'parsed',
         'validation',
         'validated',
         'payment/compliance',
