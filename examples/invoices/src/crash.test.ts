@@ -34,7 +34,7 @@ it(
         ...[[400], [900, 700], [1400, 500, 800]].map((delays) => () => runRandom(inbox, truth, delays)),
       ])
       expect(results.filter((r) => r.problems.length > 0)).toEqual([])
-      expect(results.filter((r) => r.killed).length).toBeGreaterThan(cases.length * 0.8)
+      expect(results.filter((r) => r.killed).length).toBeGreaterThan(cases.length * 0.6)
     } finally {
       await rm(inbox, { recursive: true, force: true })
     }
