@@ -1,7 +1,11 @@
-/** Runs that wait for a signal: what they hold in memory, and how long it takes to wake all of them. */
+/**
+ * Runs that wait for a signal: what they hold in memory, and how long it takes to wake all of them. The process that
+ * started them also keeps what starting cost (the engine's young generation, the allocator's pages); what the waiting
+ * itself holds is seen in a worker that opens a store full of them, beside one that opens an empty store.
+ */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { convoke } from 'convoke'
+import { convoke, type App } from 'convoke'
 import { go, resultOf, waitOf } from './flows.ts'
 import { eachOf, report, type Bench, type Scenes } from './harness.ts'
 
@@ -14,11 +18,27 @@ export async function measure(bench: Bench): Promise<void> {
     const outcome = await bench.scene('parked', 'parked', size, dir, { flags: ['--expose-gc'] })
     report(bench, { workload: 'parked', size }, ['ms_to_wake_all', 'ms'], outcome)
   })
+  const worker = async (runs: number): Promise<number> =>
+    await bench.inFolder(async (dir) => {
+      await bench.scene('parked', 'fill', runs, dir)
+      const { figures } = await bench.scene('parked', 'hold', runs, dir, { flags: ['--expose-gc'] })
+      return figures.find(({ metric }) => metric === 'mb')?.value ?? NaN
+    })
+  const [full, empty] = [await worker(size), await worker(0)]
+  bench.print({
+    workload: 'parked',
+    system: 'convoke',
+    size,
+    metric: 'mb_of_a_worker_above_idle',
+    value: Number.isNaN(full - empty) ? null : full - empty,
+    unit: 'MB',
+    note: `${full.toFixed(0)} MB resident with them, ${empty.toFixed(0)} MB without`,
+  })
 }
 
 export const scenes: Scenes = {
   async parked({ dir, size }, tell) {
-    const app = convoke({ store: join(dir, 'store'), workflows: { wait: waitOf(() => resultOf(0, 1024)) } })
+    const app = open(dir)
     const park = async (run: string): Promise<void> => {
       const handle = await app.start('wait', null, { id: run })
       await handle.settled()
@@ -41,6 +61,26 @@ export const scenes: Scenes = {
     tell({ metric: 'ms_to_wake_all', value: performance.now() - before, unit: 'ms' })
     await app.close()
   },
+
+  async fill({ dir, size }) {
+    const app = open(dir)
+    const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
+    await eachOf(runs, lanes, async (run) => await (await app.start('wait', null, { id: run })).settled())
+    await app.ledger()
+    await app.close()
+  },
+
+  async hold({ dir }, tell) {
+    const app = open(dir)
+    await app.work()
+    await app.idle()
+    tell({ metric: 'mb', value: await settledMb(), unit: 'MB' })
+    await app.close()
+  },
+}
+
+function open(dir: string): App {
+  return convoke({ store: join(dir, 'store'), workflows: { wait: waitOf(() => resultOf(0, 1024)) } })
 }
 
 /** Resident memory after the garbage is gone, in MB. */

@@ -36,7 +36,7 @@ const promised: Readonly<Record<(typeof WORKLOADS)[number] | (typeof OWN_WORKLOA
   concurrent: ['steps_per_s', 'peak_mb'],
   fanout: ['ms'],
   recovery: ['ms_to_first_new_step', 'ms_to_replay'],
-  parked: ['mb_above_idle', 'ms_to_park_all', 'ms_to_wake_all'],
+  parked: ['mb_above_idle', 'mb_of_a_worker_above_idle', 'ms_to_park_all', 'ms_to_wake_all'],
   coldstart: ['ms'],
   install: ['packages', 'mb'],
   wake: ['idle_p50_ms', 'idle_p95_ms', 'load_p50_ms', 'load_p95_ms'],
