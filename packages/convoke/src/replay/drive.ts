@@ -4,18 +4,20 @@ import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
 import type { Actor, Draft } from '../core/record.ts'
-import type { InboxMessage, Ledger, StreamRef } from '../ports/ledger.ts'
+import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
 import { loadHistory, type History } from './history.ts'
 import { openInbox, type Inbox } from './inbox.ts'
 import { summarize } from './mailbox.ts'
 import { outcomeOf, why, type End, type Successor } from './outcome.ts'
+import { lastInLine } from './pacing.ts'
 import { rest } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
 import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
 import { startRecords } from './start.ts'
+import { tenantKey } from './tenant-key.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
 export type DriveResult = 'done' | 'parked' | 'lost'
@@ -24,28 +26,18 @@ export type DriveResult = 'done' | 'parked' | 'lost'
 const holdMs = 20
 const settleMs = 5_000
 
-const keys = new WeakMap<Ledger, Map<string, Promise<Uint8Array>>>()
-
-function tenantKey(ledger: Ledger, tenant: string): Promise<Uint8Array> {
-  let byTenant = keys.get(ledger)
-  if (byTenant === undefined) keys.set(ledger, (byTenant = new Map()))
-  let key = byTenant.get(tenant)
-  if (key === undefined) byTenant.set(tenant, (key = ledger.tenantKey(tenant)))
-  return key
-}
-
 /** Drives a run until it is done, parked, or belongs to another. Never rejects. */
 export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSignal): Promise<DriveResult> {
   const incarnation = new Drive(runtime, ref, signal)
   try {
     return await incarnation.run()
   } catch (error) {
-    await incarnation.letGo()
     const known =
       error instanceof ConvokeError
         ? error
         : new ConvokeError('RUN_FAILED', toErrorData(error).message, { cause: error })
     if (!isConvokeError(error, 'RUN_OWNED')) runtime.onTrouble?.(ref, known)
+    await incarnation.letGo()
     return 'lost'
   }
 }
@@ -77,6 +69,7 @@ class Drive {
     this.#epoch = claim.epoch
     const history = (this.#history = await loadHistory(ledger, this.#ref.tenant, this.#runId))
     if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) return this.#release('done')
+    await lastInLine(this.#rt, claim.epoch - history.last.record.epoch - 1, this.#signal)
     const started = history.started.payload
     const name = started['workflow'] as string
     const workflow = this.#rt.workflows.get(name)
@@ -332,8 +325,20 @@ class Drive {
     return result
   }
 
-  /** After an error: what this worker cannot go on with, another may. Nothing happens to a run that it lost or never had. */
+  /**
+   * After an error: what this worker cannot go on with, another may, or itself from the beginning. The store that failed
+   * may fail again, and a run that stays with a live worker is nobody's work: so until it has come back, or the lease is
+   * over. Nothing happens to a run that was lost or never had.
+   */
   async letGo(): Promise<void> {
-    if (this.#epoch > 0) await this.#rt.ledger.release(this.#ref, this.#epoch).catch(() => undefined)
+    const { ledger, lease, clock } = this.#rt
+    for (let pause = 50; this.#epoch > 0 && lease.remaining() > 0; pause = Math.min(2_000, pause * 2)) {
+      const failed = await ledger.release(this.#ref, this.#epoch).then(
+        () => undefined,
+        (error: unknown) => error,
+      )
+      if (failed === undefined || isConvokeError(failed, 'LEDGER_CLOSED') || this.#signal.aborted) return
+      await clock.sleep(pause, this.#signal).catch(() => undefined)
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { deepFreeze } from '../core/canonical.ts'
-import { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import { ConvokeError, fromErrorData, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
@@ -8,7 +8,7 @@ import type { Claim } from './claim.ts'
 import { Claims, leave } from './claims.ts'
 import { fits, mismatch, unclaimed } from './divergence.ts'
 import type { EngineOptions } from './engine-options.ts'
-import { corrected, endingOf, immediately } from './finish.ts'
+import { corrected, endingOf, faultIn, immediately } from './finish.ts'
 import { givenUp, Settlers } from './given-up.ts'
 import { Mailbox } from './mailbox.ts'
 import { Bell, Gate, patiently } from './pacing.ts'
@@ -298,8 +298,9 @@ export class Engine implements EngineHandle, TaskHost {
     try {
       entry = sequencer.enqueue(endingOf(claim, completion, completion.error, actor), completion.blobs)
     } catch (refused) {
-      if (!isConvokeError(refused, 'NOT_CANONICAL')) throw refused
-      entry = sequencer.enqueue(endingOf(claim, completion, toErrorData(refused), actor), completion.blobs)
+      const fault = faultIn(completion.value)
+      if (fault === undefined) throw refused
+      entry = sequencer.enqueue(endingOf(claim, completion, fault, actor), completion.blobs)
     }
     const taken = completion.extra?.['inbox']
     if (typeof taken === 'number') this.mailbox.takeRecorded(entry.record, taken)

@@ -1,4 +1,5 @@
-import { errorJson, toErrorData, type ErrorData } from '../core/errors.ts'
+import { canonicalize } from '../core/canonical.ts'
+import { errorJson, isConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { joinLabels, noLabels } from '../core/labels.ts'
 import type { Actor, Draft, LedgerRecord } from '../core/record.ts'
@@ -19,7 +20,8 @@ export function endingOf(claim: Claim, completion: Completion, error: ErrorData 
   if (claim.environment !== undefined) payload['env'] = claim.environment
   if (op.declared) payload['declared'] = true
   if (op.fold) payload['fold'] = true
-  if (kept) payload['input'] = op.input as Json
+  // As it was when the step was asked for; what the caller holds may have changed since.
+  if (kept) payload['input'] = JSON.parse(claim.inputText as string) as Json
   if (error !== undefined) payload['error'] = errorJson(error)
   else if (completion.value !== undefined) payload['value'] = completion.value as Json
   if (completion.usage !== undefined) payload['usage'] = completion.usage
@@ -40,6 +42,17 @@ export function endingOf(claim: Claim, completion: Completion, error: ErrorData 
       completion.labelsInstead ??
       joinLabels([claim.labels, ...inner.map(([, labels]) => labels), completion.labels ?? noLabels]),
     payload,
+  }
+}
+
+/** Why a value cannot be written down, if it cannot: NOT_CANONICAL, also for one that throws when it is read. */
+export function faultIn(value: unknown): ErrorData | undefined {
+  try {
+    canonicalize(value ?? null)
+    return undefined
+  } catch (error) {
+    if (isConvokeError(error, 'NOT_CANONICAL')) return toErrorData(error)
+    return { code: 'NOT_CANONICAL', message: `the value cannot be read: ${toErrorData(error).message}` }
   }
 }
 

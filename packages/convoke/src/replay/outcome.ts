@@ -1,6 +1,6 @@
-import { canonicalize } from '../core/canonical.ts'
+import { canonicalize, settle } from '../core/canonical.ts'
 import { ConvokeError, errorJson, toErrorData, type ErrorData } from '../core/errors.ts'
-import type { Json, JsonObject } from '../core/json.ts'
+import type { JsonObject } from '../core/json.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import { childStarts, unknownWorkflow } from './children.ts'
 import type { Engine } from './engine.ts'
@@ -49,9 +49,10 @@ export async function outcomeOf(workflow: AnyWorkflow, driven: Driven, engine: E
     const value = await Promise.race([workflow.code(makeRun(engine.root, deps) as never, input as never), cancelled])
     allAwaited(engine)
     const output = await workflow.parseOutput(value)
-    if (output !== undefined) canonicalize(output)
+    // Read once: what reads otherwise the second time would end the incarnation instead of the run.
+    const payload = output === undefined ? {} : { value: settle(output).value }
     await engine.settled(engine.root)
-    return { type: 'run.completed', payload: output === undefined ? {} : { value: output as Json } }
+    return { type: 'run.completed', payload }
   } catch (error) {
     if (!(error instanceof ContinueAs)) return rolledBack(error, engine)
     try {
@@ -71,8 +72,7 @@ async function successor(next: ContinueAs, driven: Driven, engine: Engine): Prom
   const workflow = driven.runtime.workflows.get(name)
   if (workflow === undefined) throw unknownWorkflow(name)
   const input = await (workflow.parseInput(next.input) as Promise<unknown>)
-  if (input !== undefined) canonicalize(input)
-  return { workflow, input }
+  return { workflow, input: input === undefined ? undefined : settle(input).value }
 }
 
 function allAwaited(engine: Engine): void {

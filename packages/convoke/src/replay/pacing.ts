@@ -1,4 +1,4 @@
-import type { Clock } from '../ports/runtime.ts'
+import type { Clock, Ids } from '../ports/runtime.ts'
 
 const patienceMs = 500
 
@@ -51,4 +51,18 @@ export async function patiently(clock: Clock, holds: () => boolean, useless: () 
     if (holds()) return true
   }
   return false
+}
+
+/**
+ * A run whose incarnations keep ending without a record may be what ends the process, or only have been beside it. It
+ * waits for a time of its own, so that the others of them get on meanwhile, however often the process starts again.
+ */
+export async function lastInLine(
+  { clock, ids }: { readonly clock: Clock; readonly ids: Ids },
+  fruitless: number,
+  signal: AbortSignal,
+): Promise<void> {
+  if (fruitless < 2) return
+  const share = Number.parseInt(ids.salt().slice(0, 8), 16) / 2 ** 32
+  await clock.sleep(share * Math.min(10_000, 50 * 2 ** fruitless), signal).catch(() => undefined)
 }

@@ -335,6 +335,18 @@ test('R3: a fingerprint covers operation, version and canonical arguments, whate
   }
 })
 
+test('arguments count as they were when the step was asked for, whatever becomes of them', async () => {
+  const changing = flow('changing', async (run) => {
+    const list: unknown[] = [1]
+    const asked = run.step('s', { input: list }, () => list.length)
+    list.push(new Map())
+    return asked
+  })
+  const app = newWorld().app([changing])
+  expect(await (await begin(app, 'changing', null)).result()).toBe(2)
+  expect(endOf(await entriesOf(app), 's').payload['input']).toEqual([1])
+})
+
 test('a step keeps its arguments with its result, so that a difference can be shown', async () => {
   let n = 1
   const shifty = flow('shifty', async (run) => run.step('s', { input: { amount: n } }, () => 1))
