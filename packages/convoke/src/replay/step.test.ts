@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { ConvokeError } from '../core/errors.ts'
+import { createMemoryStore } from '../testing/memory-ledger.ts'
 import { begin, endOf, entriesOf, flow, goOn, lines, newWorld, recordOf } from '../../test/durable/world.ts'
 
 test('R1: a finished step is not run again, at whichever record the process died', async () => {
@@ -26,6 +27,32 @@ test('R1: a finished step is not run again, at whichever record the process died
     expect(await again.handle.result()).toEqual({ a: { n: 2 }, b: 4 })
     expect(ran).toEqual([[], [], ['a', 'b'], ['b'], [], []][cut])
   }
+})
+
+test('R2: no body starts before every record that it depends on is durable', async () => {
+  const events: string[] = []
+  const two = flow('two', async (run) => {
+    const a = await run.step('a', () => (events.push('a runs'), { n: 1 }))
+    await run.all('both', {
+      b: (r) => r.step('b', { input: a }, () => events.push('b runs')),
+      c: (r) => r.step('c', () => events.push('c runs')),
+    })
+  })
+  const store = createMemoryStore()
+  const app = newWorld().app([two], {
+    openLedger: async () => {
+      const ledger = store.open()
+      const append: typeof ledger.append = async (batch, options) => {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        await ledger.append(batch, options)
+        for (const { records } of batch)
+          for (const { path } of records) if (path !== undefined) events.push(`${path} durable`)
+      }
+      return { ...ledger, append }
+    },
+  })
+  await (await begin(app, 'two', null)).result()
+  expect(events.slice(0, 4)).toEqual(['a runs', 'a durable', 'b runs', 'c runs'])
 })
 
 test('live code gets the decoded canonical text, frozen, as replay does', async () => {

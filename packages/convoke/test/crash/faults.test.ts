@@ -203,7 +203,8 @@ test('poison: runs that break the engine in every way they can do not stop the o
     'getter in the result': async () => Object.defineProperty({}, 'a', { enumerable: true, get: trap }),
     'proxy in the result': async () => new Proxy({}, { ownKeys: trap, getPrototypeOf: () => Object.prototype }),
     'no promise at all': () => 5 as unknown as Promise<number>,
-    'a thenable that throws': () => Object.fromEntries([['then', trap]]) as unknown as Promise<number>,
+    'a thenable that throws': () =>
+      new Proxy({}, { get: (_, key) => (key === 'then' ? trap : undefined) }) as unknown as Promise<number>,
   }
   const poisoned = Object.entries(poisons).map(([name, code]) => flow(name, code as () => Promise<unknown>))
   const inside = Object.entries(poisons).map(([name, code]) =>
