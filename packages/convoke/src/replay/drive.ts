@@ -245,7 +245,12 @@ class Drive {
               message: this.#childDone(end.payload, labels),
             },
           ]
-    await this.#sequencer.finish(draft, { posts })
+    return this.#done(draft, { posts })
+  }
+
+  async #done(draft: Draft, more: Parameters<Sequencer['finish']>[1]): Promise<DriveResult> {
+    const last = await this.#sequencer.finish(draft, more)
+    this.#rt.onEnded?.(this.#ref, last)
     return this.#release('done')
   }
 
@@ -268,8 +273,7 @@ class Drive {
       },
       this.#rt,
     )
-    await this.#sequencer.finish({ ...draft, payload: { next: run } }, { others: [fresh.append], blobs: fresh.blobs })
-    return this.#release('done')
+    return this.#done({ ...draft, payload: { next: run } }, { others: [fresh.append], blobs: fresh.blobs })
   }
 
   #childDone(payload: JsonObject, labels: Labels): InboxMessage {

@@ -5,6 +5,7 @@ import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids, Live } from '../ports/runtime.ts'
 import type { History } from './history.ts'
 import type { Extension } from './run.ts'
+import type { Entry } from './types.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
 /** What driving runs needs of the process. */
@@ -19,6 +20,8 @@ export interface Runtime {
   readonly workflows: ReadonlyMap<string, AnyWorkflow>
   /** Methods that higher rooms add to every run object, made for one driven run. */
   readonly extend: (driven: Driven) => readonly Extension[]
+  /** Told the last record of a run that has ended here, once it is on disk. */
+  readonly onEnded?: (run: StreamRef, last: Entry) => void
   /** Told of runs that ended this incarnation with an error that is not in their stream. */
   readonly onTrouble?: (run: StreamRef, error: ConvokeError) => void
 }
