@@ -230,6 +230,49 @@ test('a run that ends while an attempt takes back waits for it', async () => {
   expect(effects).toEqual(['no y', 'no x', 'no root'])
 })
 
+test('an attempt that is taking back when its branch is given up takes back to the end, and the run waits', async () => {
+  const effects: string[] = []
+  const undoing = (fails: boolean) =>
+    flow(fails ? 'fails' : 'waits', async (run) => {
+      const { winner } = await run.race('r', {
+        loser: (r) =>
+          r.attempt('a', {
+            only: async (s) => {
+              for (const name of ['x', 'y'])
+                await s.act(name, {
+                  do: () => name,
+                  undo: async () => {
+                    await after(60)
+                    if (fails && name === 'y') throw new Error('cannot')
+                    effects.push(`no ${name}`)
+                  },
+                })
+              throw new Error('no')
+            },
+          }),
+        winner: (r) => r.step('s', () => after(40)),
+      })
+      return winner
+    })
+  const app = newWorld().app([undoing(false), undoing(true)])
+  expect(await (await begin(app, 'waits', null)).result()).toBe('winner')
+  expect(effects).toEqual(['no y', 'no x'])
+  const recorded = await recordOf(app)
+  for (let cut = 2; cut < recorded.entries.length; cut++)
+    expect(['winner', 'ATTEMPTS_EXHAUSTED']).toContain(
+      await (
+        await goOn(recorded, cut, [undoing(false)])
+      ).handle
+        .result()
+        .catch((e: unknown) => ((e as ConvokeError).details!['error'] as { code: string }).code),
+    )
+  const failed = (await (await begin(app, 'fails', null, 'f')).result().catch((e: unknown) => e)) as ConvokeError
+  expect(failed.details?.['error']).toMatchObject({
+    code: 'COMPENSATION_FAILED',
+    details: { failed: ['r/loser/a/only/y: cannot'] },
+  })
+})
+
 test('COMPENSATION_FAILED: the others are still taken back, and the run says what is left', async () => {
   const effects: string[] = []
   const stuck = flow('stuck', async (run) => {

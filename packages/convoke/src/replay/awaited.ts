@@ -10,9 +10,14 @@ export class Awaited {
     if (!promise.observed) this.#suspects.push({ scope, path, promise })
   }
 
-  /** Watches over a promise that is made of others, such as a fan-out's. */
+  /** Watches over a promise that is made of others, such as a fan-out's; given-up code hears nothing of it either. */
   watch<T>(scope: Scope, name: string, promise: Promise<T>): StepPromise<T> {
-    const watched = new StepPromise<T>((resolve, reject) => void promise.then(resolve, reject))
+    const watched = new StepPromise<T>((resolve, reject) => {
+      promise.then(
+        (value) => (scope.dead ? undefined : resolve(value)),
+        (error: unknown) => (scope.dead ? undefined : reject(error as Error)),
+      )
+    })
     StepPromise.quiet(watched)
     this.note(scope, joinPath(scope.path, name, 1), watched)
     return watched

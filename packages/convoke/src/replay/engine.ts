@@ -41,6 +41,7 @@ export class Engine implements EngineHandle, TaskHost {
   readonly undoScope: Scope
   readonly mailbox: Mailbox = new Mailbox()
   readonly claims: Map<string, Claim> = new Map()
+  readonly rollbacks: Rollbacks = new Rollbacks()
   readonly ended: AbortController = new AbortController()
   /** Rings at the next claim, completion, message or loss. */
   readonly bell: Bell = new Bell()
@@ -57,7 +58,6 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #awaited = new Awaited()
   readonly #recorded: Recorded
   readonly #settlers = new Settlers()
-  readonly #rollbacks = new Rollbacks()
   #delivered = 0
   #onCancel: (() => void) | undefined
 
@@ -114,7 +114,7 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   rollback(scope: Scope): Promise<void> {
-    return this.#rollbacks.take(scope, (operation) => this.claim(this.undoScope, operation))
+    return this.rollbacks.take(scope, (operation) => this.claim(this.undoScope, operation))
   }
 
   stop(error: Error): void {
@@ -195,8 +195,8 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Paths that were asked for and never awaited. */
   unawaited(): string[] {
-    const pending = [...this.claims.values()].filter((c) => !c.scope.dead).map((c) => c.path)
-    return [...pending, ...this.#awaited.unobserved()]
+    const pending = [...this.claims.values()].filter((c) => !c.scope.dead && c.scope !== this.undoScope)
+    return [...pending.map((c) => c.path), ...this.#awaited.unobserved()]
   }
 
   complete(claim: Claim, completion: Completion): void {

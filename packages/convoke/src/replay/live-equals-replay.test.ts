@@ -173,7 +173,7 @@ test(
           prefixes++
         }
       }),
-      { numRuns: long ? 400 : 100, seed: 20261127, endOnFailure: false },
+      { numRuns: long ? 400 : 100, seed: Number(process.env['CONVOKE_TEST_SEED'] ?? 20261127), endOnFailure: false },
     )
     expect(prefixes).toBeGreaterThan(100)
   },

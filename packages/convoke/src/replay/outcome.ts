@@ -51,13 +51,13 @@ export async function outcomeOf(workflow: AnyWorkflow, driven: Driven, engine: E
     const output = await workflow.parseOutput(value)
     // Read once: what reads otherwise the second time would end the incarnation instead of the run.
     const payload = output === undefined ? {} : { value: settle(output).value }
-    await engine.settled(engine.root)
+    await atRest(engine)
     return { type: 'run.completed', payload }
   } catch (error) {
     if (!(error instanceof ContinueAs)) return rolledBack(error, engine)
     try {
       const next = await successor(error, driven, engine)
-      await engine.settled(engine.root)
+      await atRest(engine)
       return { type: 'run.continued', payload: {}, next }
     } catch (refused) {
       return rolledBack(refused, engine)
@@ -73,6 +73,12 @@ async function successor(next: ContinueAs, driven: Driven, engine: Engine): Prom
   if (workflow === undefined) throw unknownWorkflow(name)
   const input = await (workflow.parseInput(next.input) as Promise<unknown>)
   return { workflow, input: input === undefined ? undefined : settle(input).value }
+}
+
+/** Resolves when nothing that acted outside is in doubt or being taken back. @throws COMPENSATION_FAILED */
+async function atRest(engine: Engine): Promise<void> {
+  await engine.settled(engine.root)
+  await engine.rollbacks.done()
 }
 
 function allAwaited(engine: Engine): void {
@@ -91,6 +97,7 @@ async function rolledBack(error: unknown, engine: Engine): Promise<End> {
   let data: ErrorData = toErrorData(error, 'RUN_FAILED')
   try {
     await engine.rollback(engine.root)
+    await atRest(engine)
   } catch (compensation) {
     const failed = toErrorData(compensation)
     data = { ...failed, details: { ...(failed.details ?? {}), after: errorJson(data) } }

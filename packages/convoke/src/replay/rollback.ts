@@ -5,12 +5,22 @@ import type { Operation } from './types.ts'
 /** Takes scopes back, one at a time: a run that ends while an attempt takes back waits for it. */
 export class Rollbacks {
   #last: Promise<void> = Promise.resolve()
+  #unheard: Error | undefined
 
   /** Runs a scope's compensations, last first. @throws COMPENSATION_FAILED */
   take(scope: Scope, claim: (operation: Operation) => Promise<unknown>): Promise<void> {
     const done = this.#last.then(() => takeBack(scope, claim))
-    this.#last = done.catch(() => undefined)
+    this.#last = done.catch((error: unknown) => {
+      // Whose code was given up meanwhile hears nothing any more.
+      if (scope.parent?.dead) this.#unheard ??= error as Error
+    })
     return done
+  }
+
+  /** Resolves when nothing is being taken back. @throws COMPENSATION_FAILED of a scope whose code had been given up */
+  async done(): Promise<void> {
+    await this.#last
+    if (this.#unheard !== undefined) throw this.#unheard
   }
 }
 
