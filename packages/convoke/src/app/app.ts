@@ -154,6 +154,7 @@ export function createApp(parts: AppParts): App {
         workflows,
         extend: (driven) => parts.extend({ ledger, live: parts.live }, driven),
         onTrouble: parts.onTrouble,
+        onEnded: (ref, last) => status.ended(ref, last),
       }
       const dispatcher = parts.dispatcher(ledger, parts.clock)
       await dispatcher.start(async (ref, signal) => {

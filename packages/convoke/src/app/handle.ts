@@ -1,13 +1,15 @@
 import { ConvokeError, fromErrorData, type ErrorData } from '../core/errors.ts'
-import type { Json, JsonObject } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { inboxStream, isEnded, runStream, type RunRow } from '../core/projections.ts'
 import type { Actor, LedgerRecord } from '../core/record.ts'
 import type { Ledger, StreamRef } from '../ports/ledger.ts'
 import type { Clock, Ids, Live, LiveEvent } from '../ports/runtime.ts'
 import { entryOf } from '../replay/history.ts'
+import type { Entry } from '../replay/types.ts'
 import { cancelRun } from '../replay/start.ts'
 import type { Signal } from '../replay/workflow.ts'
 import { forkRun, type ForkOptions } from './fork.ts'
+import type { StatusListener } from './status.ts'
 
 export type RunEvent =
   { readonly kind: 'record'; readonly record: LedgerRecord } | { readonly kind: 'live'; readonly event: LiveEvent }
@@ -41,11 +43,12 @@ export interface HandleDeps {
   readonly redact: (value: Json) => Json
   readonly wake: (ref: StreamRef) => Promise<void>
   /** Calls back after anything that may have changed the run's status. */
-  readonly onStatus: (ref: StreamRef, listener: () => void) => () => void
+  readonly onStatus: (ref: StreamRef, listener: StatusListener) => () => void
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
 }
 
 const aliveMs = 60_000
+const lastTypes = /^run\.(completed|failed|cancelled|continued|stopped)$/
 
 export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): RunHandle<O> {
   const { ledger, clock } = deps
@@ -62,20 +65,23 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
   /** Its row still says why it rested, but something came in since and it will be driven. */
   const isWoken = (r: RunRow): boolean => r.due !== undefined && r.due <= clock.now()
 
-  async function until(enough: (row: RunRow) => boolean): Promise<RunRow> {
+  /** Looks until there is something; a last record that is known here needs no look. */
+  async function wait<T>(look: () => Promise<T | undefined>, known: (last: Entry) => T | undefined): Promise<T> {
+    let end: T | undefined
     let changed: (() => void) | undefined
     let dirty = false
     // Who waits for a run keeps the process alive: what ends it may come from another process.
     const alive = setInterval(() => undefined, aliveMs)
-    const off = deps.onStatus(ref, () => {
+    const off = deps.onStatus(ref, (last) => {
+      if (last !== undefined) end ??= known(last)
       dirty = true
       changed?.()
     })
     try {
       for (;;) {
         dirty = false
-        const now = await row()
-        if (enough(now)) return now
+        const found = end ?? (await look())
+        if (found !== undefined) return found
         if (!dirty) await new Promise<void>((resolve) => (changed = resolve))
       }
     } finally {
@@ -84,22 +90,31 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
     }
   }
 
-  async function ending(): Promise<{ readonly type: string; readonly payload: JsonObject }> {
+  async function ending(): Promise<Entry | undefined> {
+    const now = await row()
+    if (!isEnded(now.status) && (now.status !== 'stopped' || isWoken(now))) return undefined
     const head = await ledger.head(ref)
     const [record] = await ledger.read(ref, { from: head.seq, limit: 1 })
-    const { payload } = await entryOf(ledger, record as LedgerRecord)
-    return { type: (record as LedgerRecord).type, payload }
+    return record !== undefined && lastTypes.test(record.type) ? entryOf(ledger, record) : undefined
   }
 
   const handle: RunHandle<O> = {
     id: run,
     tenant,
     status: row,
-    settled: () => until((r) => isEnded(r.status) || (['stopped', 'parked'].includes(r.status) && !isWoken(r))),
+    settled: () =>
+      wait(
+        async () => {
+          const now = await row()
+          const rests = ['stopped', 'parked'].includes(now.status) && !isWoken(now)
+          return isEnded(now.status) || rests ? now : undefined
+        },
+        () => undefined,
+      ),
     async result() {
-      const at = await until((r) => isEnded(r.status) || (r.status === 'stopped' && !isWoken(r)))
-      const { type, payload } = await ending()
-      if (at.status === 'stopped') throw fromErrorData(payload as unknown as ErrorData)
+      const { record, payload } = await wait(ending, (last) => last)
+      const { type } = record
+      if (type === 'run.stopped') throw fromErrorData(payload as unknown as ErrorData)
       if (type === 'run.continued') return runHandle<O>(deps, tenant, payload['next'] as string).result()
       if (type === 'run.completed') return payload['value'] as O
       const error = payload['error'] as unknown as ErrorData
@@ -121,7 +136,7 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
         queue.push({ kind: 'live', event })
         ring()
       })
-      const offStatus = deps.onStatus(ref, ring)
+      const offStatus = deps.onStatus(ref, () => ring())
       options.signal?.addEventListener('abort', ring)
       let next = 1
       try {
@@ -130,7 +145,7 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
           const records = await ledger.read(ref, { from: next })
           for (const record of records) {
             next = record.seq + 1
-            const last = /^run\.(completed|failed|cancelled|continued|stopped)$/.test(record.type)
+            const last = lastTypes.test(record.type)
             // What was said before the end is told before it.
             if (last) while (queue.length > 0) yield queue.shift() as RunEvent
             yield { kind: 'record', record }

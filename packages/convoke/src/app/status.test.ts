@@ -65,3 +65,14 @@ test('who waits for a run that is driven here looks when its drive has ended, no
   board.anyChanged()
   expect(heard).toBe(2)
 })
+
+test('who waits for a run that ended here is given its last record', () => {
+  const board = statusBoard()
+  const heard: unknown[] = []
+  board.on(ref('a'), (last) => heard.push(last))
+  const last = { record: { type: 'run.completed' }, payload: { value: 1 } } as never
+  board.driven(ref('a'))
+  board.ended(ref('a'), last)
+  board.changed(ref('a'))
+  expect(heard).toEqual([last, undefined])
+})

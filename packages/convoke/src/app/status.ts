@@ -1,4 +1,8 @@
 import type { StreamRef } from '../ports/ledger.ts'
+import type { Entry } from '../replay/types.ts'
+
+/** Is given the run's last record where that is known; whoever is not looks for itself. */
+export type StatusListener = (last?: Entry) => void
 
 /**
  * Who waits for a run's status to change. A run that is driven here is named when its drive ends, and hardly anybody
@@ -8,11 +12,13 @@ import type { StreamRef } from '../ports/ledger.ts'
  */
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
-  on(ref: StreamRef, listener: () => void): () => void
+  on(ref: StreamRef, listener: StatusListener): () => void
   /** This run is driven here from now on, until it is said to have changed. */
   driven(ref: StreamRef): void
   /** This run has changed. */
   changed(ref: StreamRef): void
+  /** This run has ended. */
+  ended(ref: StreamRef, last: Entry): void
   /** Some run may have changed. */
   anyChanged(): void
   /** Calls all back once more; nothing is spaced from here on. */
@@ -26,7 +32,7 @@ const maxSpacingMs = 5_000
 const few = 16
 
 export function statusBoard(): StatusBoard {
-  const listeners = new Map<string, Set<() => void>>()
+  const listeners = new Map<string, Set<StatusListener>>()
   const driven = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
@@ -54,7 +60,7 @@ export function statusBoard(): StatusBoard {
     on(ref, listener) {
       const key = keyOf(ref)
       // The same function twice is two subscriptions.
-      const own = (): void => listener()
+      const own: StatusListener = (last) => listener(last)
       const set = listeners.get(key)
       if (set === undefined) listeners.set(key, new Set([own]))
       else set.add(own)
@@ -72,6 +78,9 @@ export function statusBoard(): StatusBoard {
     changed(ref) {
       driven.delete(keyOf(ref))
       for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener()
+    },
+    ended(ref, last) {
+      for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener(last)
     },
     anyChanged() {
       if (timer !== undefined || waiting === 0) return
