@@ -76,9 +76,14 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
       const hint = keyHint(process.env)
       if (hint !== undefined) screen.note(hint)
     }
-    await startRuns(app, ledger, items, args, screen)
-    await Promise.race([atRest(app, ledger, items), app.closed])
+    const done = startRuns(app, ledger, items, args, screen).then(() => atRest(app, ledger, items))
+    // Once asked to stop, what still looks at the ledger finds it closed.
+    await Promise.race([done, app.closed]).catch((error: unknown) => {
+      if (!stopping) throw error
+    })
+    done.catch(() => undefined)
     if (stopping) {
+      await app.closed
       screen.note('parked. Go on with: npm start')
       return 130
     }
