@@ -90,7 +90,8 @@ it('means what the plain ledger means', async () => {
       for (const line of ours) if (typeof line === 'string') seen.set(line, (seen.get(line) ?? 0) + 1)
       expect(ours).toEqual(theirs)
     }),
-    { numRuns: Number(process.env['CONVOKE_DIFF_RUNS'] ?? 60) },
+    // The seed is fixed, so that what the scripts reach is too; another one explores further.
+    { numRuns: Number(process.env['CONVOKE_DIFF_RUNS'] ?? 60), seed: Number(process.env['CONVOKE_DIFF_SEED'] ?? 7) },
   )
   // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
   for (const code of [
