@@ -4,9 +4,10 @@ import { ConvokeError, fromErrorData, type ErrorData } from '../core/errors.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Calls, Kind, Request, ToClient, WorkerOptions } from './protocol.ts'
 
-// The caller's end of the ledger's thread. Invariants: calls made in one turn of the event loop travel in one message,
-// in their order; every call is settled exactly once, at the latest when the thread ends; the thread keeps the process
-// alive only while a call is pending or somebody holds on to it.
+// The caller's end of the ledger's thread. Invariants: a call made while the thread has nothing to do leaves at once;
+// those made meanwhile travel in one message for each turn of the event loop, in their order; every call is settled
+// exactly once, at the latest when the thread ends; the thread keeps the process alive only while a call is pending or
+// somebody holds on to it.
 
 export interface Client {
   call<K extends Kind>(kind: K, ...args: Calls[K]['args']): Promise<Calls[K]['result']>
@@ -102,8 +103,13 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
       if (closed !== undefined || ended) return Promise.reject(closedError())
       const id = ++counter
       return new Promise((resolve, reject) => {
-        if (waiting.size === 0) worker.ref()
+        const idle = waiting.size === 0
+        if (idle) worker.ref()
         waiting.set(id, { resolve: resolve as (value: unknown) => void, reject })
+        if (idle) {
+          worker.postMessage({ calls: [[id, kind, args] as unknown as Request] })
+          return
+        }
         // A tick scheduled from a microtask runs when this turn has nothing left to do.
         if (queue.push([id, kind, args] as unknown as Request) === 1) queueMicrotask(() => process.nextTick(flush))
         else if (queue.length >= burst) flush()

@@ -296,7 +296,7 @@ export class Engine implements EngineHandle, TaskHost {
     const { sequencer, actor } = this.o
     let entry: Entry
     try {
-      entry = sequencer.enqueue(endingOf(claim, completion, completion.error, actor), completion.blobs)
+      entry = sequencer.completed(endingOf(claim, completion, completion.error, actor), completion.blobs)
     } catch (refused) {
       const fault = faultIn(completion.value)
       if (fault === undefined) throw refused

@@ -36,6 +36,10 @@ export class Sequencer {
   /** Appends that were sent and are not on disk; counts no further once one was refused. */
   #underWay = 0
   #lost: ConvokeError | undefined
+  /** Whether the last completion went to disk with nothing behind it, so that the next may as well leave at once. */
+  #alone = false
+  /** Sent ahead, and not waited for yet. */
+  #ahead = false
 
   constructor(options: SequencerOptions) {
     this.#o = options
@@ -69,10 +73,25 @@ export class Sequencer {
   }
 
   /**
+   * Enqueues a completion. Where the one before had the next commit to itself, this one is sent ahead, and the code goes
+   * on while it is written; where an intent followed, it waits for the next, so that both share one commit.
+   */
+  completed(draft: Draft, blobs: readonly Blob[] = []): Entry {
+    const entry = this.enqueue(draft, blobs)
+    if (this.#alone && this.#records.length === 1) {
+      this.#ahead = true
+      this.#send({})
+    }
+    return entry
+  }
+
+  /**
    * Sends what is enqueued and resolves when all of it is on disk and this worker may still act: also one that had
    * nothing to write must not begin a step that another has taken over (R7).
    */
   durable(): Promise<void> {
+    this.#alone = this.#ahead ? this.#records.length === 0 : this.#records.length === 1
+    this.#ahead = false
     if (this.#records.length > 0) this.#send({})
     return this.#lost === undefined ? this.#tail.then(this.#mayAct) : Promise.reject(this.#lost)
   }
