@@ -72,7 +72,7 @@ function messageOf(error: unknown): string {
 export async function hintsFrom(
   cwd: string,
   named: string | undefined,
-  needed: readonly ('store' | 'tenant' | 'redact')[],
+  needed: readonly ('store' | 'tenant' | 'redact' | 'agents' | 'tools')[],
 ): Promise<Config | undefined> {
   const file = findConfig(cwd, named)
   if (file === undefined || needed.length === 0) return undefined

@@ -27,6 +27,8 @@ export interface Opened {
   readonly tenant: string
   readonly redact: (value: Json) => Json
   readonly dir: string | undefined
+  /** What the configuration says, where it was looked at. */
+  readonly config: Config | undefined
 }
 
 /** What was said of the store on the command line or by CONVOKE_STORE. @throws STORE_UNUSABLE for an address */
@@ -75,20 +77,22 @@ async function openStore(context: Context, config: Config | undefined): Promise<
     tenant: tenantOf(context, config),
     redact: config?.options.redact ?? ((value) => value),
     dir,
+    config,
   }
 }
 
-/** `writes`: what people say is written, so it passes the configuration's redaction. */
+/** `writes`: what people say is written, so it passes the configuration's redaction; `schemas`: and is held against them. */
 export async function withStore<T>(
   context: Context,
   use: (opened: Opened) => Promise<T>,
-  { writes = false }: { readonly writes?: boolean } = {},
+  { writes = false, schemas = false }: { readonly writes?: boolean; readonly schemas?: boolean } = {},
 ): Promise<T> {
   const saysTenant = context.common.tenant ?? nonEmpty(context.env['CONVOKE_TENANT'])
   const config = await hintsFrom(context.cwd, context.common.app, [
     ...(tellStore(context) === undefined ? (['store'] as const) : []),
     ...(saysTenant === undefined ? (['tenant'] as const) : []),
     ...(writes ? (['redact'] as const) : []),
+    ...(schemas ? (['agents', 'tools'] as const) : []),
   ])
   try {
     const opened = await openStore(context, config)

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { json, place, type Place } from './support/cli.ts'
+import { appFile, json, place, type Done, type Place } from './support/cli.ts'
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
 
@@ -91,6 +91,39 @@ describe('convoke fork', () => {
     expect(await at.cli(['resume', 'r_fork'])).toMatchObject({ code: 3 })
     const why = await at.cli(['why', 'r_fork'])
     expect(why.out).toMatch(/replaced by \S+: \/amount {2}was 100\.00, now 90\.00/)
+  })
+})
+
+describe('convoke fork: what is executed again', () => {
+  const fork = (...more: string[]): Promise<Done> =>
+    at.cli(['fork', 'r_read', '--at', 'read', ...more, '--app', appFile])
+
+  test('is foretold by how much is reused, and told once it has happened', async () => {
+    await at.cli(['run', 'reading', '--id', 'r_read', '--input', '"7.00 EUR"'])
+    const all = json((await fork('--id', 'r_all', '-o', 'json')).out)
+    expect(all).toMatchObject({ again: ['double', 'length', 'today'], compared: [], next: 'convoke resume r_all' })
+
+    const set = ['--set', 'reader:/total="8.00"', '--reuse', 'unchanged', '--id', 'r_some']
+    const foretold = await fork(...set)
+    expect(foretold.err).toContain('executed again: today\n')
+    expect(foretold.err).toContain('kept if nothing changed for it, else executed again: double, length\n')
+    const done = await at.cli(['resume', 'r_some'])
+    expect(done).toMatchObject({ code: 0 })
+    expect(done.err).toContain('executed again: double, today\nkept of the original: length\n')
+    expect(json((await at.cli(['show', 'r_some', '-o', 'json'])).out)).toMatchObject({
+      result: '16 9 monday',
+      fork: { again: ['double', 'today'], kept: ['length'] },
+    })
+  })
+
+  test('INPUT_INVALID for a correction that does not fit the role’s output: which field, and why', async () => {
+    const wrong = await fork('--set', 'reader:/total=8', '-o', 'json')
+    expect(wrong).toMatchObject({ code: 2, out: '' })
+    expect(json(wrong.err)).toMatchObject({
+      error: { code: 'INPUT_INVALID', details: { step: 'reader', issues: [{ pointer: '/total' }] } },
+    })
+    const typo = await fork('--set', 'reader:/totla="8.00"')
+    expect(typo.err).toMatch(/INPUT_INVALID .*role reader: \/totla: the schema knows no such field/)
   })
 })
 

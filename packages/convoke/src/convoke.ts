@@ -1,5 +1,5 @@
 import { createApp, type App } from './app/app.ts'
-import { composeRooms, type RoomOptions } from './app/rooms.ts'
+import { composeRooms, outputsOf, type RoomOptions } from './app/rooms.ts'
 import type { ConvokeError } from './core/errors.ts'
 import type { Json } from './core/json.ts'
 import { localDispatcher } from './dispatch-local/dispatcher.ts'
@@ -71,6 +71,7 @@ export function convoke(options: ConvokeOptions): App {
     live: liveBus({ redact }),
     redact,
     probe,
+    outputOf: outputsOf(options),
     drives: options.drives ?? true,
     onClose: options.onClose,
     onTrouble:

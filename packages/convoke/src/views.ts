@@ -18,6 +18,7 @@ export {
   type Checkpoint,
 } from './query/checkpoint.ts'
 export { dependentsOf, type Dependent } from './query/dependents.ts'
+export { planOfFork, type ForkPlan } from './query/fork.ts'
 export { brief, count, dollars, duration, exact, line, moment } from './query/format.ts'
 export { showRun, type ShownRun, type ShownStep, type Waiting } from './query/show.ts'
 export { type Style } from './query/style.ts'

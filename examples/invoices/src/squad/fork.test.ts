@@ -30,7 +30,7 @@ describe('a fork of the invoice example', () => {
 
       const fork = await original.fork({
         at: 'parsed',
-        set: [{ step: 'intake', pointer: '/value/document/buyer', value: 'Nordhafen Supply SE' }],
+        set: [{ step: 'intake', pointer: '/document/buyer', value: 'Nordhafen Supply SE' }],
         reuse: 'unchanged',
         id: 'r_1001-f',
       })
@@ -64,7 +64,7 @@ describe('a fork of the invoice example', () => {
 
       const fork = await original.fork({
         at: 'parsed',
-        set: [{ step: 'intake', pointer: '/value/document/date', value: '2026-11-02' }],
+        set: [{ step: 'intake', pointer: '/document/date', value: '2026-11-02' }],
         reuse: 'unchanged',
         id: 'r_1001-g',
       })

@@ -12,6 +12,8 @@ export interface Ended {
   readonly took: string
   readonly spent: string
   readonly next: string
+  /** Of a fork: what it executed again, and what it kept of its original. */
+  readonly fork: { readonly again: readonly string[]; readonly kept: readonly string[] } | undefined
   /** The same for programs. */
   readonly data: JsonObject
 }
@@ -37,6 +39,7 @@ export async function endOf(ledger: Ledger, tenant: string, row: RunRow, now: nu
     took: duration(shown.ms),
     spent: used.length === 0 ? '' : ` · ${used.join(' · ')}`,
     next: shown.next,
+    fork: shown.fork,
     data: {
       run: row.run,
       status: row.status,
@@ -44,6 +47,7 @@ export async function endOf(ledger: Ledger, tenant: string, row: RunRow, now: nu
       ...(row.due === undefined ? {} : { due: row.due }),
       ...(shown.result === undefined ? {} : { result: shown.result }),
       ...(error === undefined ? {} : { error: error as unknown as Json }),
+      ...(shown.fork === undefined ? {} : { again: shown.fork.again, kept: shown.fork.kept }),
       ...(shown.waiting.length === 0 ? {} : { waiting: shown.waiting as unknown as Json }),
       next: shown.next,
     },

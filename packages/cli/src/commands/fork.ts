@@ -1,7 +1,8 @@
-import { ConvokeError, forkRun, parseStrict, systemIds, type Json } from 'convoke'
-import { showRun, type ShownStep } from 'convoke/views'
+import { ConvokeError, forkRun, outputsOf, parseStrict, systemIds, type Json } from 'convoke'
+import { planOfFork, showRun } from 'convoke/views'
 import { clock, findRun, osUser, withStore, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
+import type { Output } from '../output.ts'
 
 export interface ForkFlags {
   readonly at: string
@@ -45,33 +46,30 @@ export async function forkCommand(context: Context, said: string, flags: ForkFla
   return withStore(
     context,
     async (opened) => {
-      const { ledger, tenant, redact } = opened
+      const { ledger, tenant, redact, config } = opened
       const run = await findRun(opened, said)
-      const shown = await showRun(ledger, tenant, run, clock.now())
-      const corrections = set.map((change) => ({ ...change, pointer: inOutcome(shown.steps, change) }))
-      const id = await forkRun({ ledger, clock, ids: systemIds(), redact, digestOf: () => undefined }, tenant, run, {
+      const outputOf = config === undefined ? undefined : outputsOf(config.options)
+      const deps = { ledger, clock, ids: systemIds(), redact, digestOf: () => undefined, outputOf }
+      const id = await forkRun(deps, tenant, run, {
         at: /^\d+$/.test(flags.at) ? Number(flags.at) : flags.at,
-        set: corrections,
+        set,
         use,
         reuse: flags.reuse,
         effects: flags.effects,
         by: { kind: 'person', id: flags.by ?? osUser(context.env) },
         ...(flags.id === undefined ? {} : { id: flags.id }),
       })
-      const made = await showRun(ledger, tenant, id, clock.now())
-      const at = made.fork?.at ?? 0
-      const again = flat(shown.steps)
-        .filter((s) => s.ref !== undefined && seqOf(s.ref, run) > at && s.op !== 'checkpoint')
-        .map((s) => s.path)
+      const at = (await showRun(ledger, tenant, id, clock.now())).fork?.at ?? 0
+      const plan = await planOfFork(ledger, tenant, id)
       const next = `convoke resume ${id}`
-      out.data({ run: id, of: run, at, reuse: flags.reuse, effects: flags.effects, again, next }, () => id)
+      out.data({ run: id, of: run, at, reuse: flags.reuse, effects: flags.effects, ...plan, next }, () => id)
       const { errStyle: style } = out
       out.note(`shares ${run} up to record ${at}`)
-      if (again.length === 0) out.note('nothing of the original comes after it')
-      else
-        out.note(
-          `${flags.reuse === 'unchanged' ? 'executed again where something changed' : 'executed again'}: ${again.slice(0, 20).join(', ')}${again.length > 20 ? `, and ${again.length - 20} more` : ''}`,
-        )
+      if (set.length > 0 && config === undefined)
+        out.note(`${style.warn('not checked')}: no configuration here says which schema a corrected value must fit`)
+      if (Object.values(plan).every((paths) => paths.length === 0)) out.note('nothing of the original comes after it')
+      listed(out, 'executed again', plan.again)
+      listed(out, 'kept if nothing changed for it, else executed again', plan.compared)
       out.note(
         {
           hold: 'effects that the original already made wait for a person',
@@ -82,24 +80,15 @@ export async function forkCommand(context: Context, said: string, flags: ForkFla
       out.note(style.faint(`next: ${next}`))
       return exit.ok
     },
-    { writes: true },
+    { writes: true, ...(set.length === 0 ? {} : { schemas: true }) },
   )
 }
 
-/** People point into what a step gave; an ask's record holds that as its outcome's value. */
-function inOutcome(steps: readonly ShownStep[], change: { readonly step: string; readonly pointer: string }): string {
-  const step = flat(steps).find((s) => s.path === change.step)
-  return step?.op === 'ask' ? `/value${change.pointer}` : change.pointer
-}
+const maxListed = 20
 
-/** Steps of the run itself; what happens inside an ask or a verification is executed with it. */
-function flat(steps: readonly ShownStep[]): ShownStep[] {
-  return steps.flatMap((s) =>
-    s.op === 'scope' ? flat(s.children) : s.op === 'ask' || s.op === 'verify' ? [s] : [s, ...flat(s.children)],
-  )
-}
-
-/** A step that an ancestor made stands before every record of the run itself. */
-function seqOf(ref: string, run: string): number {
-  return ref.startsWith(`run/${run}@`) ? Number(ref.slice(ref.lastIndexOf('@') + 1)) : 0
+/** Paths in a line, for people. */
+export function listed(out: Output, what: string, paths: readonly string[]): void {
+  if (paths.length === 0) return
+  const more = paths.length > maxListed ? `, and ${paths.length - maxListed} more` : ''
+  out.note(`${what}: ${paths.slice(0, maxListed).join(', ')}${more}`)
 }

@@ -116,8 +116,11 @@ function showText(shown: ShownRun, style: Style, all: boolean, now: number): str
   const about: (readonly [string, string])[] = [['started', `${moment(row.startedAt)} UTC, ${ago(row.startedAt, now)}`]]
   if (row.tags.length > 0) about.push(['tags', row.tags.join(', ')])
   if (row.parent !== undefined) about.push(['child of', row.parent])
-  if (shown.fork !== undefined)
+  if (shown.fork !== undefined) {
     about.push(['fork of', `${shown.fork.run} at ${shown.fork.at}, effects ${shown.fork.effects}`])
+    if (shown.fork.again.length > 0) about.push(['again', line(shown.fork.again.join(', '), 240)])
+    if (shown.fork.kept.length > 0) about.push(['kept', line(shown.fork.kept.join(', '), 240)])
+  }
   if (shown.input !== undefined) about.push(['input', brief(shown.input, 100)])
   if (shown.result !== undefined) about.push(['result', brief(shown.result, 100)])
   if (shown.error !== undefined)

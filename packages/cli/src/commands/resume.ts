@@ -6,6 +6,7 @@ import { interruptible } from '../interrupt.ts'
 import { progressLine, tell } from '../progress.ts'
 import { settle, troubleOf } from '../settle.ts'
 import { endOf, type Ended } from './ending.ts'
+import { listed } from './fork.ts'
 import { aborted, interrupted, nextSettled, sleep } from './run.ts'
 
 export interface ResumeOptions {
@@ -148,6 +149,8 @@ function report({ out }: Context, all: readonly Resumed[]): number {
     }
     worse(exitCodeOfRun(one.row))
     if (one.error !== undefined) out.error(one.error)
+    listed(out, 'executed again', one.fork?.again ?? [])
+    listed(out, 'kept of the original', one.fork?.kept ?? [])
     for (const ask of one.asks) out.note(`  ${ask}`)
   }
   const next = all.find((one): one is Ended => 'row' in one && one.row.status !== 'done')?.next

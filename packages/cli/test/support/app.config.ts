@@ -1,7 +1,7 @@
 // The app that the tests drive. Its effects are lines in the file that COUNTER names: the counterpart they count at.
 import { appendFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ConvokeError, defineConfig, policy, tool, workflow } from 'convoke'
+import { agent, ConvokeError, defineConfig, policy, role, tool, workflow } from 'convoke'
 import { z } from 'zod'
 
 const mark = (text: string): void => appendFileSync(process.env['COUNTER'] ?? '/dev/null', `${text}\n`)
@@ -69,8 +69,28 @@ const nap = workflow({ name: 'nap' }, async (run) => {
 
 const parent = workflow({ name: 'parent' }, async (run) => run.child(hello, 'from above'))
 
+const Read = z.object({ total: z.string().regex(/^\d+\.\d{2}$/), buyer: z.string() })
+const reader = role({ name: 'reader', input: z.string(), output: Read })
+const reads = agent({
+  role: reader,
+  run: async (_, text) => {
+    mark('read')
+    return { total: text.split(' ')[0] ?? '', buyer: 'Nordhafen' }
+  },
+})
+
+const reading = workflow({ name: 'reading', input: z.string() }, async (run, text) => {
+  const { value } = await run.ask(reader, text)
+  await run.checkpoint('read')
+  const doubled = await run.step('double', { input: value.total }, () => String(Number(value.total) * 2))
+  const length = await run.step('length', { input: value.buyer }, () => value.buyer.length)
+  const today = await run.step('today', () => 'monday')
+  return `${doubled} ${length} ${today}`
+})
+
 export const config = defineConfig({
-  workflows: { hello, payment, counting, held, failing, nap, parent },
+  workflows: { hello, payment, counting, held, failing, nap, parent, reading },
+  agents: [reads],
   tools: [pay, stubborn],
   policy: policy({ version: '1', rules: [{ tool: 'erp.pay', hold: { category: 'payment', group: 'finance' } }] }),
 })

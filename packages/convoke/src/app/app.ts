@@ -12,6 +12,7 @@ import type { Driven, Runtime } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 import { startRun } from '../replay/start.ts'
 import type { AnyWorkflow, Workflow } from '../replay/workflow.ts'
+import type { OutputOf } from './correct.ts'
 import { statusBoard } from './status.ts'
 import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
 
@@ -38,6 +39,8 @@ export interface AppParts {
   readonly live: Live
   readonly redact: (value: Json) => Json
   readonly probe?: Probe | undefined
+  /** What a fork's corrections are held against. */
+  readonly outputOf?: OutputOf | undefined
   /** Whether starting a run also drives it in this process; true unless said. */
   readonly drives: boolean
   readonly onTrouble: (run: StreamRef, error: ConvokeError) => void
@@ -134,6 +137,7 @@ export function createApp(parts: AppParts): App {
         },
         onStatus: (ref, listener) => status.on(ref, listener),
         digestOf: (name) => workflows.get(name),
+        outputOf: parts.outputOf,
       }
       return { ledger, handles }
     })())

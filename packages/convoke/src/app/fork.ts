@@ -9,13 +9,16 @@ import { readAll } from '../replay/history.ts'
 import { startRecords } from '../replay/start.ts'
 import { isTerminal, type Entry } from '../replay/types.ts'
 import type { AnyWorkflow } from '../replay/workflow.ts'
-import { setAt } from './pointer.ts'
+import { corrections, type Change, type OutputOf } from './correct.ts'
 
 export interface ForkOptions {
   /** A path, a checkpoint's name, or a record's seq: the fork shares everything up to and including it. */
   readonly at: string | number
-  /** Results to correct: step path, JSON Pointer (RFC 6901) into its value, the new value. */
-  readonly set?: readonly { readonly step: string; readonly pointer: string; readonly value: Json }[]
+  /**
+   * Results to correct: step path, JSON Pointer (RFC 6901), the new value. The pointer begins at what the step gave; for
+   * an ask that is its outcome's `value`. The result must fit the output schema of its role or tool.
+   */
+  readonly set?: readonly Change[]
   /** Which agent version fills a role from here on. */
   readonly use?: Readonly<Record<string, string>>
   /** `before` keeps what is before the point; `unchanged` also every later step that nothing changed for. Default `before`. */
@@ -32,6 +35,8 @@ export interface ForkDeps {
   readonly ids: Ids
   readonly redact: (value: Json) => Json
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
+  /** What corrections are held against; not given, or nothing for a target: they are not. */
+  readonly outputOf?: OutputOf | undefined
 }
 
 /** Where a fork's point stands: by seq, by checkpoint (the last of that name), then by path. @throws RECORD_UNKNOWN */
@@ -57,31 +62,20 @@ export function pointOf(entries: readonly Entry[], at: string | number): number 
   })
 }
 
-/** Makes a run that shares another's records up to a point. The original is only read. Returns the new id. */
+/**
+ * Makes a run that shares another's records up to a point. The original is only read. Returns the new id.
+ * @throws RUN_UNKNOWN, RECORD_UNKNOWN, INPUT_INVALID for a correction that does not fit
+ */
 export async function forkRun(deps: ForkDeps, tenant: string, run: string, options: ForkOptions): Promise<string> {
   const entries = await readAll(deps.ledger, tenant, runStream(run))
   const first = entries[0]
   if (first === undefined)
     throw new ConvokeError('RUN_UNKNOWN', `no run ${run}`, { details: { run }, next: 'convoke runs' })
   let at = pointOf(entries, options.at)
-  const corrections = (options.set ?? []).map((change) => {
-    const step = entries.findLast((e) => e.record.path === change.step && isTerminal(e))
-    if (step === undefined)
-      throw new ConvokeError(
-        'RECORD_UNKNOWN',
-        `the run has no finished step ${JSON.stringify(change.step)} to correct`,
-        { next: 'convoke show prints the steps of a run' },
-      )
-    // Whatever came after a corrected step may have used its value, if only to decide what to do next: nothing after it
-    // is simply kept.
-    at = Math.min(at, step.record.seq)
-    return {
-      step,
-      value: setAt(step.payload['value'] ?? null, change.pointer, change.value),
-      pointer: change.pointer,
-      was: step.payload['value'] ?? null,
-    }
-  })
+  const made = await corrections(entries, options.set ?? [], deps.outputOf)
+  // Whatever came after a corrected step may have used its value, if only to decide what to do next: nothing after it is
+  // simply kept.
+  for (const { step } of made) at = Math.min(at, step.record.seq)
   const started = first.payload
   const workflow = deps.digestOf(started['workflow'] as string) ?? {
     version: started['version'] as string,
@@ -113,7 +107,7 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
   )
   const records = [...fresh.records]
   const blobs = [...fresh.blobs]
-  for (const { step, value, pointer, was } of corrections) {
+  for (const { step, value, pointer, was } of made) {
     const draft: Draft = {
       type: 'value.superseded',
       critical: true,

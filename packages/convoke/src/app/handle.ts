@@ -8,6 +8,7 @@ import { entryOf } from '../replay/history.ts'
 import type { Entry } from '../replay/types.ts'
 import { cancelRun } from '../replay/start.ts'
 import type { Signal } from '../replay/workflow.ts'
+import type { OutputOf } from './correct.ts'
 import { forkRun, type ForkOptions } from './fork.ts'
 import type { StatusListener } from './status.ts'
 
@@ -32,6 +33,7 @@ export interface RunHandle<O = unknown> {
   /** @throws INPUT_INVALID when the value does not fit the signal's schema */
   signal<T>(signal: Signal<T>, value: T, options?: { readonly id?: string; readonly by?: Actor }): Promise<void>
   cancel(reason?: string): Promise<void>
+  /** @throws RECORD_UNKNOWN, INPUT_INVALID for a correction that does not fit */
   fork(options: ForkOptions): Promise<RunHandle<O>>
 }
 
@@ -45,6 +47,7 @@ export interface HandleDeps {
   /** Calls back after anything that may have changed the run's status. */
   readonly onStatus: (ref: StreamRef, listener: StatusListener) => () => void
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
+  readonly outputOf?: OutputOf | undefined
 }
 
 const aliveMs = 60_000

@@ -1,15 +1,28 @@
 import { ConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 
-/** Replaces what a JSON Pointer (RFC 6901) names. Objects may gain a member; arrays may grow by one ('-'). @throws RECORD_UNKNOWN */
-export function setAt(value: Json, pointer: string, replacement: Json): Json {
-  if (pointer === '') return replacement
+function partsOf(pointer: string): string[] {
+  if (pointer === '') return []
   if (!pointer.startsWith('/')) throw missing(pointer, 'a JSON Pointer begins with /')
-  const parts = pointer
+  return pointer
     .slice(1)
     .split('/')
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
-  return set(value, parts, replacement, pointer)
+}
+
+/** Whether a JSON Pointer (RFC 6901) leads to something. @throws RECORD_UNKNOWN for what is no pointer */
+export function has(value: Json, pointer: string): boolean {
+  let at: Json | undefined = value
+  for (const part of partsOf(pointer)) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return false
+    at = (at as JsonObject)[part]
+  }
+  return true
+}
+
+/** Replaces what a JSON Pointer (RFC 6901) names. Objects may gain a member; arrays may grow by one ('-'). @throws RECORD_UNKNOWN */
+export function setAt(value: Json, pointer: string, replacement: Json): Json {
+  return set(value, partsOf(pointer), replacement, pointer)
 }
 
 function set(value: Json, parts: readonly string[], replacement: Json, pointer: string): Json {

@@ -15,6 +15,7 @@ import type { AnyTool } from '../gateway/tool.ts'
 import type { Model } from '../ports/model.ts'
 import type { Driven } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
+import type { OutputOf } from './correct.ts'
 
 /** What the rooms above the durable run are given by the app's maker. */
 export interface RoomOptions {
@@ -32,6 +33,16 @@ export interface RoomOptions {
   /** Where `secret('name')` gets its value: CONVOKE_SECRET_<NAME> in the environment unless said. */
   readonly secrets?: Secrets
   readonly budget?: { readonly run?: Budget; readonly ask?: Budget }
+}
+
+/** The schemas that answers of the options' roles and tools must fit. */
+export function outputsOf({ agents = [], tools = [] }: Pick<RoomOptions, 'agents' | 'tools'>): OutputOf {
+  return (op, target) =>
+    op === 'ask'
+      ? agents.find((agent) => agent.role.name === target)?.role.output
+      : op === 'call'
+        ? tools.find((tool) => tool.name === target)?.outputSchema
+        : undefined
 }
 
 /** Composes gateway and agents into what every driven run is extended with. @throws DEFINITION_INVALID */

@@ -1,6 +1,7 @@
 import type { ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { isEnded, type ApprovalRow, type RunRow } from '../core/projections.ts'
+import { doneByFork } from './fork.ts'
 import { readRun, text, type Entry, type Readable } from './records.ts'
 import { stepsOf, walkSteps, type By, type Step, type StepState } from './steps.ts'
 import { addUsage, noUsage, type Usage } from './usage.ts'
@@ -46,7 +47,15 @@ export interface ShownRun {
   readonly records: number
   readonly ms: number
   readonly usage: Usage
-  readonly fork?: { readonly run: string; readonly at: number; readonly reuse: string; readonly effects: string }
+  readonly fork?: {
+    readonly run: string
+    readonly at: number
+    readonly reuse: string
+    readonly effects: string
+    /** Paths that it has executed again after the point, and those that it kept of the original. */
+    readonly again: readonly string[]
+    readonly kept: readonly string[]
+  }
   readonly checkpoints: readonly string[]
   readonly steps: readonly ShownStep[]
   readonly waiting: readonly Waiting[]
@@ -73,7 +82,9 @@ export async function showRun(ledger: Readable, tenant: string, run: string, now
     records: own.length,
     ms: (ended ? row.updatedAt : now) - row.startedAt,
     usage: steps.map((s) => s.usage).reduce(addUsage, noUsage),
-    ...(fork === undefined ? {} : { fork: { run: fork.run, at: fork.at, reuse: fork.reuse, effects: fork.effects } }),
+    ...(fork === undefined
+      ? {}
+      : { fork: { run: fork.run, at: fork.at, reuse: fork.reuse, effects: fork.effects, ...doneByFork(steps) } }),
     checkpoints: records.all.flatMap((e) =>
       e.record.type === 'checkpoint.reached' ? (text(e.payload['name']) ?? []) : [],
     ),

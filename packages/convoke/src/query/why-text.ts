@@ -151,10 +151,7 @@ function result(step: WhyStep, style: Style): string[] {
 /** Pointers into an ask's record begin at its outcome; the value shown begins at `/value`. */
 function at(value: Json, pointer: string): Json {
   let found: Json | undefined = value
-  for (const part of pointer
-    .replace(/^\/value(?=\/|$)/, '')
-    .split('/')
-    .slice(1)) {
+  for (const part of pointer.split('/').slice(1)) {
     if (typeof found !== 'object' || found === null) return value
     found = (found as JsonObject)[part.replaceAll('~1', '/').replaceAll('~0', '~')]
   }

@@ -311,7 +311,7 @@ describe('a fork', () => {
     const fork = await original.fork({
       at: 'parsed',
       id: 'r_1004-f',
-      set: [{ step: 'intake', pointer: '/value/total', value: '1190.00' }],
+      set: [{ step: 'intake', pointer: '/total', value: '1190.00' }],
       by: { kind: 'person', id: 'bert' },
     })
     await fork.settled()
@@ -326,7 +326,7 @@ describe('a fork', () => {
       superseded: { by: 'bert', was: { number: 'INV-1004', total: '1420.00' } },
     })
     expect(data.usage.calls).toBe(0)
-    expect(renderWhy(data)).toContain('replaced by bert: /value/total  was 1420.00, now 1190.00')
+    expect(renderWhy(data)).toContain('replaced by bert: /total  was 1420.00, now 1190.00')
     const shown = await showRun(ledger, 'local', 'r_1004-f', Date.now())
     expect(shown.steps[0]).toMatchObject({ name: 'intake', from: 'r_1004' })
     expect(shown.waiting).toMatchObject([{ kind: 'person' }])

@@ -75,7 +75,7 @@ describe('R9: what a fork asks again', () => {
     const same = await fork(w, run.id, { at: 'begun', reuse: 'unchanged' }, cast)
     expect(same.value).toEqual(run.value)
     expect(calls).toEqual([])
-    const set = [{ step: 'first', pointer: '/value/text', value: 'corrected' }]
+    const set = [{ step: 'first', pointer: '/text', value: 'corrected' }]
     const corrected = await fork(w, run.id, { at: 'begun', reuse: 'unchanged', set }, cast)
     expect(corrected.value).toEqual(['corrected', 'free+other', 'corrected+second'])
     expect(calls).toEqual(['second'])

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import * as main from '../../src/index.ts'
 import * as sqlite from '../../src/sqlite.ts'
 import * as patterns from '../../src/patterns.ts'
+import * as adapter from '../../src/adapter.ts'
 import * as views from '../../src/views.ts'
 import * as testing from '../../src/testing.ts'
 import { codes } from '../../src/core/codes.ts'
@@ -13,6 +14,7 @@ import { codes } from '../../src/core/codes.ts'
 test('exports are named on purpose', () => {
   expect({
     main: Object.keys(main).sort(),
+    adapter: Object.keys(adapter).sort(),
     sqlite: Object.keys(sqlite).sort(),
     testing: Object.keys(testing).sort(),
     patterns: Object.keys(patterns).sort(),
