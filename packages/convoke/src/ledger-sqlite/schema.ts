@@ -83,7 +83,7 @@ export function openStore(options: {
     retry(() => db.exec('PRAGMA journal_mode = WAL'), end)
     // FULL syncs the WAL at each commit: what was acknowledged survives power loss. NORMAL survives the process only.
     db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
-    db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 1000')
+    db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
     db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
     retry(() => prepare(db, dir), end)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
