@@ -161,6 +161,11 @@ describe('convoke audit', () => {
     const data = json((await at.cli(['audit', 'verify', '--store', 'changed', '-o', 'json'])).out)
     expect(data).toMatchObject({ tenant: 'local' })
     expect((data as { findings: { stream: string }[] }).findings[0]!.stream).toBe('run/r_x')
+
+    const refused = await at.cli(['audit', 'export', '--store', 'changed', '--out', 'again.json'])
+    expect(refused).toMatchObject({ code: 1, out: '' })
+    expect(refused.err).toMatch(/AUDIT_FAILED .*run\/r_x@\d+/)
+    expect(existsSync(join(at.dir, 'again.json'))).toBe(false)
   })
 
   test('INPUT_INVALID for a checkpoint that is none', async () => {

@@ -1,6 +1,7 @@
 // Read-only views over a ledger, and how they are shown to a person: what the command line is made of.
 export {
   auditError,
+  exportCheckpoint,
   placeOf,
   verifyLedger,
   type AuditOptions,
@@ -9,7 +10,6 @@ export {
   type FindingKind,
 } from './query/audit.ts'
 export {
-  exportCheckpoint,
   isSigned,
   keyIdOf,
   newSigningKey,

@@ -10,15 +10,8 @@ import { emptyHead, seal, spillBytes, type Blob, type Head, type LedgerRecord } 
 import { sha256 } from '../core/hash.ts'
 import { openSqliteLedger } from '../ledger-sqlite/index.ts'
 import type { Ledger } from '../ports/ledger.ts'
-import { auditError, verifyLedger, type AuditOptions, type AuditReport } from './audit.ts'
-import {
-  exportCheckpoint,
-  isSigned,
-  newSigningKey,
-  parseCheckpoint,
-  publicKeyOf,
-  type Checkpoint,
-} from './checkpoint.ts'
+import { auditError, exportCheckpoint, verifyLedger, type AuditOptions, type AuditReport } from './audit.ts'
+import { isSigned, newSigningKey, parseCheckpoint, publicKeyOf, type Checkpoint } from './checkpoint.ts'
 
 const tenant = 'local'
 const streams = ['run/a', 'run/b']
@@ -249,6 +242,12 @@ describe('the checkpoint itself', () => {
     const forged = await withLedger((ledger) => exportCheckpoint(ledger, tenant, newSigningKey(), 1_000))
     expect((await audit({ against: forged })).findings).toEqual([])
     expect((await audit({ against: forged, publicKey })).findings).toMatchObject([{ kind: 'checkpoint' }])
+  })
+
+  test('AUDIT_FAILED: nothing is signed over records that are not sound', async () => {
+    tamper(`UPDATE records SET at = at + 1 WHERE seq = 5 AND ${inB}`)
+    const failed = withLedger((ledger) => exportCheckpoint(ledger, tenant, key, 1_000))
+    await expect(failed).rejects.toMatchObject({ code: 'AUDIT_FAILED', details: { stream: 'run/b', seq: 5 } })
   })
 
   test('INPUT_INVALID for what is no checkpoint, no signing key and no public key', async () => {

@@ -1,7 +1,7 @@
 import { ConvokeError, isConvokeError, toErrorData } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { emptyHead, faultOf, type Head, type LedgerRecord } from '../core/record.ts'
-import { allHeads, isSigned, type Checkpoint } from './checkpoint.ts'
+import { allHeads, isSigned, signHeads, type Checkpoint } from './checkpoint.ts'
 import type { Readable } from './records.ts'
 
 // Reads every record of a tenant again and proves it by itself, whatever the ledger's own reading has proved; a stream
@@ -100,6 +100,23 @@ export async function verifyLedger(ledger: Readable, tenant: string, options: Au
           },
         }),
   }
+}
+
+/**
+ * Signs where all streams of a tenant stand, once every record up to there is proved: a signature under records that are
+ * not sound would vouch for them. `at` in milliseconds.
+ * @throws AUDIT_FAILED with the first finding, INPUT_INVALID for a key that is none
+ */
+export async function exportCheckpoint(
+  ledger: Readable,
+  tenant: string,
+  signingKey: string,
+  at: number,
+): Promise<Checkpoint> {
+  const checkpoint = await signHeads(ledger, tenant, signingKey, at)
+  const error = auditError(await verifyLedger(ledger, tenant, { against: checkpoint }))
+  if (error !== undefined) throw error
+  return checkpoint
 }
 
 function distrust(checkpoint: Checkpoint, tenant: string, publicKey: string | undefined): string[] {

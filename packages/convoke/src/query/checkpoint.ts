@@ -70,13 +70,11 @@ export async function allHeads(
   return heads.sort((a, b) => (a.stream < b.stream ? -1 : a.stream > b.stream ? 1 : 0))
 }
 
-/** Signs where all streams of a tenant stand. `at` in milliseconds. @throws INPUT_INVALID for a key that is none */
-export async function exportCheckpoint(
-  ledger: Readable,
-  tenant: string,
-  signingKey: string,
-  at: number,
-): Promise<Checkpoint> {
+/**
+ * Signs where all streams of a tenant stand, whatever their records are worth: see `exportCheckpoint`. `at` in
+ * milliseconds. @throws INPUT_INVALID for a key that is none
+ */
+export async function signHeads(ledger: Readable, tenant: string, signingKey: string, at: number): Promise<Checkpoint> {
   const key = privateKey(signingKey)
   const publicKey = spki(createPublicKey(key))
   const heads = await allHeads(ledger, tenant)
