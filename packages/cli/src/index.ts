@@ -86,5 +86,7 @@ function commandOf(argv: readonly string[], program: Command): Command {
 /** An error without a code is one of ours; its stack is what a report of it needs. */
 function unexpected(error: unknown): ConvokeError {
   const said = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return new ConvokeError('UNEXPECTED', said, { next: 'this should not happen; please report it with the above' })
+  return new ConvokeError('UNEXPECTED', said, {
+    next: 'look whether the stack names a file of yours; if not, please report it with the above',
+  })
 }

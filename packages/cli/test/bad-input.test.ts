@@ -71,6 +71,16 @@ describe('convoke run', () => {
     expectRefused(bare, 2, 'CONFIG_INVALID', 'names no workflows')
   })
 
+  test('UNEXPECTED for what the config throws later and gives no code: its stack, and how to go on', async () => {
+    writeFileSync(
+      join(at.dir, 'later.ts'),
+      `export const config = { workflows: {}, store: () => { throw new TypeError('no such host') } }\n`,
+    )
+    const done = await at.cli(['runs', '--app', 'later.ts'])
+    expect(done).toMatchObject({ code: 1, out: '' })
+    expect(done.err).toMatch(/^UNEXPECTED {2}TypeError: no such host\n.*later\.ts:1[^]*next {5}\S/)
+  })
+
   test('a config is found upward from the current folder', async () => {
     const inner = join(at.dir, 'up', 'a', 'b')
     mkdirSync(inner, { recursive: true })

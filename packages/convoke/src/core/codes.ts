@@ -106,6 +106,7 @@ export const codes = {
   NODE_TOO_OLD: { handling: 'usage', says: 'this Node.js is older than the command needs' },
   USAGE: { handling: 'usage', says: 'the command line cannot be understood' },
   INTERRUPTED: { handling: 'stopped', says: 'interrupted; nothing is lost' },
+  UNEXPECTED: { handling: 'failed', says: 'an error without a code of its own, which should not happen' },
   PORT_IN_USE: { handling: 'usage', says: 'the port is taken' },
 } as const
 

@@ -21,9 +21,11 @@ export function isBusy(error: unknown): boolean {
   return code === BUSY || code === LOCKED
 }
 
-export function busy(dir: string, waited: number): ConvokeError {
-  return new ConvokeError('LEDGER_BUSY', `another process has held the write lock of ${dir} for ${waited} ms`, {
-    details: { dir, waited },
+/** `waited`: milliseconds, where somebody has waited. */
+export function busy(dir: string, waited?: number): ConvokeError {
+  const since = waited === undefined ? '' : ` for ${waited} ms`
+  return new ConvokeError('LEDGER_BUSY', `another process has held the write lock of ${dir}${since}`, {
+    details: { dir, ...(waited === undefined ? {} : { waited }) },
     next: 'look for a process that is stopped in the middle of a write to this store, then try again',
   })
 }
@@ -40,7 +42,7 @@ export function fromSqlite(error: unknown, dir: string): ConvokeError {
       next: 'free some space on that disk; nothing was half-written, and the next append works again',
       cause: error,
     })
-  if (code === BUSY || code === LOCKED) return busy(dir, 0)
+  if (code === BUSY || code === LOCKED) return busy(dir)
   if (code === CORRUPT || code === NOTADB || isNonsense(error))
     return new ConvokeError('LEDGER_CORRUPT', `${dir}/ledger.db is damaged: ${message}`, {
       details,

@@ -2,7 +2,7 @@ import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, statS
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../core/errors.ts'
-import { fromSqlite, isBusy, sqliteCode } from './errors.ts'
+import { busy, fromSqlite, isBusy, sqliteCode } from './errors.ts'
 
 // The store's files and tables. Rows are in commit order (`position` is the rowid, given under the write lock), which
 // fills pages one after the other and is what `watch` reads; `records_place` is how a stream is read.
@@ -72,7 +72,8 @@ export function openStore(options: {
   const { dir } = options
   makeFolder(dir)
   const file = join(dir, 'ledger.db')
-  const end = performance.now() + options.busyMs
+  const began = performance.now()
+  const end = began + options.busyMs
   let opened: DatabaseSync | undefined
   try {
     const db = new DatabaseSync(file, { timeout: options.busyMs })
@@ -92,6 +93,7 @@ export function openStore(options: {
     return db
   } catch (error) {
     opened?.close()
+    if (isBusy(error)) throw busy(dir, Math.round(performance.now() - began))
     if (sqliteCode(error) === 26)
       throw new ConvokeError('STORE_UNUSABLE', `${file} is not a Convoke store: it is not a SQLite database`, {
         details: { file },

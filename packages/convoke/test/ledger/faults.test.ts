@@ -295,6 +295,12 @@ describe('a store that another process has locked', () => {
       const error = await refused
       expect(error.code).toBe('LEDGER_BUSY')
       expect(error.next).toBeDefined()
+      // Opening it is a write too, and says how long it has waited.
+      const second = await errorOf(open({ busyMs: 200 }))
+      expect(second).toMatchObject({ code: 'LEDGER_BUSY', details: { dir } })
+      const waited = Number(/ for (\d+) ms$/.exec(second.message)?.[1])
+      expect(waited).toBe(second.details?.['waited'])
+      expect(waited).toBeGreaterThanOrEqual(200)
       const waiting = ledger.post(inbox, post('m3'))
       db.exec('ROLLBACK')
       db.close()
