@@ -23,6 +23,11 @@ test('a path can be taken apart again, whatever its names hold', () => {
   )
 })
 
+test('no name makes a path that the engine makes of another', () => {
+  fc.assert(fc.property(step, (s) => !joinPath('s', ...s).includes('~')))
+  expect(joinPath('', 'pay~undo', 1)).toBe('pay%7Eundo')
+})
+
 test('different steps have different paths', () => {
   fc.assert(
     fc.property(step, step, (a, b) => {

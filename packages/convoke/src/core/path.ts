@@ -2,7 +2,8 @@ import { ConvokeError } from './errors.ts'
 
 // A path says where a step stands: enclosing scopes joined by '/', then its name, then '#2', '#3' for repeats of the
 // name in that scope. Names that contain the separators (keys of `map` come from data) are percent-encoded, so that a
-// path can be taken apart again without doubt.
+// path can be taken apart again without doubt. '~' is the engine's own: `<path>~undo` is a compensation,
+// `<path>~committed` what became of an alternative. No name can stand where one of those does.
 
 const maxName = 200
 
@@ -16,7 +17,7 @@ export function encodeName(name: string): string {
         next: 'give the step, branch or key a short name',
       },
     )
-  return name.replace(/[%/#\u0000-\u001f]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0'))
+  return name.replace(/[%/#~\u0000-\u001f]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0'))
 }
 
 export function joinPath(scope: string, name: string, repeat: number): string {

@@ -65,6 +65,31 @@ test('an alternative that fails its verifier is rolled back: board writes vanish
   }
 })
 
+test('a step may be called what the engine calls a compensation', async () => {
+  const effects: string[] = []
+  const named = flow('named', async (run) =>
+    run
+      .attempt('a', {
+        only: async (r) => {
+          await r.act('pay', { do: () => effects.push('pay'), undo: () => effects.push('refund') })
+          await r.step('pay~undo', () => effects.push('step'))
+          throw new Error('no')
+        },
+      })
+      .catch(() => r2(run)),
+  )
+  const r2 = async (run: { readonly step: (name: string, body: () => number) => Promise<number> }): Promise<string> => {
+    await run.step('a~committed', () => effects.push('committed'))
+    return effects.join()
+  }
+  const app = newWorld().app([named])
+  expect(await (await begin(app, 'named', null)).result()).toBe('pay,step,refund,committed')
+  const recorded = await recordOf(app)
+  expect(lines(recorded.entries)).toContain('step.completed a/only/pay%7Eundo')
+  for (let cut = 2; cut < recorded.entries.length; cut++)
+    expect((await (await goOn(recorded, cut, [named])).handle.settled()).status).toBe('done')
+})
+
 test('a compensation names the record that it takes back as its cause', async () => {
   const tried = flow('tried', async (run) =>
     run
