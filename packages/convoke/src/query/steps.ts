@@ -141,11 +141,13 @@ function scopeEnd(children: readonly Step[], committed: boolean, run: RunRecords
 }
 
 /**
- * A step without records from on its way began when the last thing it was built on had been delivered, since the code
- * is at rest in between.
+ * What has no records from on its way says at its end how long it took: a model's answer, and a plain step, which says
+ * nothing where it took no time. All else began at the earliest when the last thing it was built on had been delivered.
  */
 function startOf(node: Node, children: readonly Step[], ending: Entry | undefined, run: RunRecords): number {
+  const took = ending === undefined ? undefined : tookOf(ending)
   const first = Math.min(
+    ...(ending === undefined || took === undefined ? [] : [ending.record.at - took]),
     ...[...node.notes, ...node.entries].filter((e) => e !== ending).map((e) => e.record.at),
     ...children.map((c) => c.startedAt),
   )
@@ -153,6 +155,13 @@ function startOf(node: Node, children: readonly Step[], ending: Entry | undefine
   let began = run.byRef.get(run.started.ref)?.record.at ?? 0
   for (const cause of ending?.record.causes ?? []) began = Math.max(began, run.byRef.get(cause.ref)?.record.at ?? 0)
   return Math.min(Math.max(began, wokenBefore(ending, run)), ending?.record.at ?? Infinity)
+}
+
+/** In milliseconds. */
+function tookOf({ record, payload }: Entry): number | undefined {
+  const said = payload['ms'] ?? object(payload['usage'])?.['ms']
+  if (typeof said === 'number') return said
+  return record.type === 'step.completed' && payload['op'] === 'step' ? 0 : undefined
 }
 
 /** While a run is parked no step without records of its own is under way. */

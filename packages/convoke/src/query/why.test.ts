@@ -14,9 +14,10 @@ import { decideApproval } from '../gateway/decisions.ts'
 import { policy } from '../gateway/policy.ts'
 import { tool } from '../gateway/tool.ts'
 import type { Ledger } from '../ports/ledger.ts'
+import { fakeClock } from '../testing/clock.ts'
 import { rule, scriptedModel } from '../testing/scripted-model.ts'
 import { dependentsOf } from './dependents.ts'
-import { showRun } from './show.ts'
+import { showRun, type ShownStep } from './show.ts'
 import { renderWhy } from './why-text.ts'
 import { why } from './why.ts'
 
@@ -348,6 +349,30 @@ describe('other waits', () => {
       ['step', 'use'],
     ])
     expect(chain[0]!.by.actor).toBe('person:carla')
+  })
+
+  test('a step took what its body took, not what it waited for its turn', async () => {
+    const clock = fakeClock({ now: 1_000_000 })
+    const lasts = async (ms: number): Promise<number> => {
+      await clock.advance(ms)
+      return ms
+    }
+    const lasting = workflow({ name: 'lasting' }, async (run) => {
+      await run.step('first', () => lasts(30))
+      // Time that passes in code of the workflow's own belongs to no step.
+      await clock.advance(500)
+      await run.step('at once', () => 1)
+      return run.map('each', ['a', 'b'], { key: (k) => k, concurrency: 1 }, (r, k) =>
+        r.step(k, { retry: { times: 1 } }, () => lasts(40)),
+      )
+    })
+    const other = convoke({ store: join(dir, 'lasting'), workflows: { lasting }, clock })
+    await (await other.start(lasting, undefined, { id: 'r_lasting' })).result()
+    const { steps } = await showRun(await other.ledger(), 'local', 'r_lasting', clock.now())
+    const tookOf = (list: readonly ShownStep[]): (string | number)[] =>
+      list.flatMap((s) => (s.op === 'scope' ? tookOf(s.children) : [s.name, s.ms]))
+    expect(tookOf(steps)).toEqual(['first', 30, 'at once', 0, 'a', 40, 'b', 40])
+    await other.close()
   })
 
   test('a timer', async () => {

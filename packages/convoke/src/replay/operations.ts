@@ -25,18 +25,25 @@ export function stepOperation(
     ...(options.from === undefined ? {} : { from: options.from }),
     execute: async (task) => {
       await task.durable()
+      const began = task.now()
       if (options.retry === undefined && options.timeout === undefined && task.history.length === 0)
-        return { value: await body(contextOf(task, 1, keyed)) }
+        return took(task, began, await body(contextOf(task, 1, keyed)))
       return withRetry(task, options.retry, async (attempt) => {
         const context = contextOf(task, attempt, keyed)
-        if (options.timeout === undefined) return { value: await body(context) }
+        if (options.timeout === undefined) return took(task, began, await body(context))
         const { idempotencyKey } = context
         const timed = (signal: AbortSignal): Promise<unknown> =>
           Promise.resolve(body({ attempt, idempotencyKey, signal }))
-        return { value: await withTimeout(timed, options.timeout, task.signal, task) }
+        return took(task, began, await withTimeout(timed, options.timeout, task.signal, task))
       })
     },
   }
+}
+
+/** A step has no record of its beginning; where it took time, its end says how much. In milliseconds. */
+function took(task: Task, began: number, value: unknown): Completion {
+  const ms = Math.round(task.now() - began)
+  return ms > 0 ? { value, extra: { ms } } : { value }
 }
 
 /** Signal and key are made when the body asks for them. */
