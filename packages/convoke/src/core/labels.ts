@@ -19,6 +19,11 @@ export const noLabels: Labels = Object.freeze({
   sources: Object.freeze([]),
 })
 
+/** Whether labels say more than where a value came from. */
+export function isLabelled(labels: Labels): boolean {
+  return labels.integrity === 'untrusted' || labels.confidentiality.length > 0 || labels.provisional === true
+}
+
 export function joinLabels(all: Iterable<Labels>): Labels {
   let result: Labels = noLabels
   for (const labels of all) result = joinTwo(result, labels)

@@ -21,6 +21,8 @@ export interface Claim {
   readonly inputText: string | undefined
   readonly causes: readonly Cause[]
   readonly labels: Labels
+  /** Labels of all that its scope had seen when it was asked for: what is built on it in plain code rests on that. */
+  readonly highWater: Labels
   readonly builtOn: readonly RecordRef[]
   readonly history: Entry[]
   readonly promise: StepPromise<unknown>

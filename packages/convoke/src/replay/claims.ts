@@ -1,6 +1,7 @@
 import { canonicalize } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
+import { joinLabels } from '../core/labels.ts'
 import { joinPath } from '../core/path.ts'
 import type { RecordRef } from '../core/record.ts'
 import type { Claim } from './claim.ts'
@@ -36,10 +37,12 @@ export class Claims {
     StepPromise.quiet(promise)
     const input = operation.input === undefined ? noOrigins : this.#provenance.collect(operation.input)
     const declared = operation.from === undefined ? noOrigins : this.#provenance.collect(operation.from)
-    const why = whyOf(input, declared, scope.frontier, operation.causes ?? [])
+    const why = whyOf(input, declared, scope.frontier, operation.causes ?? [], operation.flow === 'data')
+    const more = operation.labels
     return {
       causes: why.causes,
-      labels: why.labels,
+      labels: more === undefined ? why.labels : joinLabels([why.labels, more]),
+      highWater: more === undefined ? why.highWater : joinLabels([why.highWater, more]),
       path: operation.path ?? joinPath(scope.path, operation.name, repeat),
       key: operation.name,
       scope,

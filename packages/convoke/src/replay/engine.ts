@@ -1,6 +1,7 @@
 import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, fromErrorData, toErrorData, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
+import { joinLabels } from '../core/labels.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import { Awaited } from './awaited.ts'
@@ -69,7 +70,7 @@ export class Engine implements EngineHandle, TaskHost {
     this.#claims = new Claims(options.keyed)
     this.#recorded = new Recorded(options.history)
     this.time = options.history[0]?.record.at ?? 0
-    this.root = new Scope(this, '', undefined)
+    this.root = new Scope(this, '', undefined).given(options.history)
     this.undoScope = new Scope(this, '', undefined)
   }
 
@@ -241,6 +242,7 @@ export class Engine implements EngineHandle, TaskHost {
 
   #orchestrate(claim: Claim): void {
     const inner = new Scope(this, claim.path, claim.scope, { fold: claim.operation.fold === true, tracksReads: true })
+    if (claim.operation.flow === 'data') inner.begin(claim.causes, claim.labels)
     claim.inner = inner
     claim.state = 'started'
     const code = async (): Promise<Completion> =>
@@ -314,7 +316,7 @@ export class Engine implements EngineHandle, TaskHost {
     const origin = { ref: refOf(source), labels: source.labels }
     this.#remove(claim)
     this.time = record.at
-    claim.scope.finished(origin.ref, origin.labels, claim.builtOn)
+    claim.scope.finished(origin.ref, joinLabels([origin.labels, claim.highWater]), claim.builtOn)
     const failed = payload['error'] as unknown as ErrorData | undefined
     if (failed !== undefined) {
       op.applied?.(entry)

@@ -48,6 +48,8 @@ export class Provenance {
 export interface Why {
   readonly causes: readonly Cause[]
   readonly labels: Labels
+  /** The labels with those of everything the scope had finished. */
+  readonly highWater: Labels
 }
 
 /** Causes of an operation: what its arguments contain, what was declared, then what its scope had finished. */
@@ -56,9 +58,11 @@ export function whyOf(
   declared: ReadonlyMap<RecordRef, Origin>,
   control: ReadonlyMap<RecordRef, Labels>,
   more: readonly Cause[],
+  dataOnly = false,
 ): Why {
   const causes: Cause[] = []
   const labels: Labels[] = []
+  const seen: Labels[] = []
   for (const origin of input.values()) {
     causes.push({ ref: origin.ref, kind: 'input' })
     labels.push(origin.labels)
@@ -69,8 +73,10 @@ export function whyOf(
   }
   for (const [ref, its] of control) {
     if (!input.has(ref) && !declared.has(ref)) causes.push({ ref, kind: 'control' })
-    labels.push(its)
+    seen.push(its)
   }
   causes.push(...more)
-  return { causes, labels: labels.length === 0 ? noLabels : joinLabels(labels) }
+  const own = labels.length === 0 ? noLabels : joinLabels(labels)
+  const highWater = seen.length === 0 ? own : joinLabels([own, ...seen])
+  return { causes, labels: dataOnly ? own : highWater, highWater }
 }

@@ -1,8 +1,8 @@
 import type { Json } from '../core/json.ts'
-import type { Labels } from '../core/labels.ts'
-import type { RecordRef } from '../core/record.ts'
+import { isLabelled, type Labels } from '../core/labels.ts'
+import { refOf, type Cause, type RecordRef } from '../core/record.ts'
 import type { StepPromise } from './step-promise.ts'
-import type { Operation, Read } from './types.ts'
+import type { Entry, Operation, Read } from './types.ts'
 
 /** What the engine offers to the rooms that build operations; a scope is their handle on it. */
 export interface EngineHandle {
@@ -109,6 +109,19 @@ export class Scope {
         !scope.reads.some((r) => r.kind === read.kind && r.key === read.key && r.at === read.at)
       )
         scope.reads.push(read)
+  }
+
+  /** What a run was given is in front of everything it does, where it is anything but plain trusted input. */
+  given(history: readonly Entry[]): this {
+    for (const { record } of history)
+      if (record.type === 'run.input' && isLabelled(record.labels)) this.frontier.set(refOf(record), record.labels)
+    return this
+  }
+
+  /** Begins with what its arguments rest on, and with nothing else of what the scope around it has seen. */
+  begin(causes: readonly Cause[], labels: Labels): void {
+    this.frontier.clear()
+    for (const { ref, kind } of causes) if (kind !== 'control') this.frontier.set(ref, labels)
   }
 
   /** A finished step stands in front of what it built on. */

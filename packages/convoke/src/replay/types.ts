@@ -98,6 +98,13 @@ export interface Operation {
   /** What else shapes the result (contract, model, prompt, policy), hashed for reuse (R9). */
   readonly environment?: Json
   readonly from?: readonly unknown[]
+  /** Labels of what it builds on that no cause brings along, such as an earlier conversation. */
+  readonly labels?: Labels
+  /**
+   * `data`: whoever wrote the code says that it depends on its arguments and `from` only, not on what else the scope has
+   * seen. Its labels are theirs, and an operation that orchestrates begins with those alone.
+   */
+  readonly flow?: 'data'
   readonly causes?: readonly Cause[]
   readonly actor?: Actor
   /** Finished, its inner records need not be loaded. */
