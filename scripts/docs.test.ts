@@ -78,6 +78,13 @@ test('every ts block of the docs type-checks against the sources', () => {
   expect(done.status).toBe(0)
 }, 120_000)
 
+test('the first code of the README is short enough to be read at a glance', () => {
+  const [first] = blocksOf('README.md').filter((block) => block.language === 'ts')
+  const lines = (first?.code ?? '').split('\n').filter((line) => line !== '' && !/^(\/\/|import )/.test(line))
+  expect(first?.code).toMatch(/role\([^]*workflow\(/)
+  expect(lines.length).toBeLessThanOrEqual(20)
+})
+
 test('every link to a file leads to one', () => {
   const broken = pages.flatMap((page) =>
     [...textOf(page).matchAll(/\]\(([^)\s#]+)(?:#[^)]*)?\)/g)]
