@@ -25,11 +25,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     },
   )
   quiet(program)
-  // Whoever reads may have seen enough: `convoke runs | head`.
-  const onPipe = (error: NodeJS.ErrnoException): void => {
+  // Whoever reads may have seen enough, which shows only after the last word: `convoke runs | head`.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(code)
-  }
-  process.stdout.on('error', onPipe)
+  })
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code
@@ -38,8 +37,6 @@ export async function main(argv: readonly string[]): Promise<number> {
     const known = isConvokeError(error) ? error : unexpected(error)
     out.error(known)
     return exitCodeOf(known)
-  } finally {
-    process.stdout.off('error', onPipe)
   }
 }
 

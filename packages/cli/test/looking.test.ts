@@ -33,6 +33,12 @@ describe('help', () => {
   })
 })
 
+test.each([['--help'], ['runs'], ['audit verify -o json']])('%s into a pipe that nobody reads', async (args) => {
+  const started = at.start(args.split(' '))
+  started.child.stdout?.destroy()
+  expect(await started.done).toMatchObject({ code: 0, err: expect.not.stringContaining('EPIPE') as string })
+})
+
 describe('convoke runs', () => {
   test('a table, newest first', async () => {
     const done = await at.cli(['runs'])
