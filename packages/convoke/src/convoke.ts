@@ -2,8 +2,10 @@ import { createApp, type App } from './app/app.ts'
 import { composeRooms, outputsOf, type RoomOptions } from './app/rooms.ts'
 import type { ConvokeError } from './core/errors.ts'
 import type { Json } from './core/json.ts'
+import { envSecrets, scrubbing } from './gateway/secrets.ts'
 import { localDispatcher } from './dispatch-local/dispatcher.ts'
 import { openSqliteLedger } from './ledger-sqlite/index.ts'
+import { lazyNetwork } from './net/lazy.ts'
 import type { Dispatcher } from './ports/dispatcher.ts'
 import type { Ledger, StreamRef } from './ports/ledger.ts'
 import type { Probe } from './ports/probe.ts'
@@ -43,9 +45,13 @@ export interface ConvokeOptions extends RoomOptions {
 export function convoke(options: ConvokeOptions): App {
   const clock = options.clock ?? systemClock
   const ids = options.ids ?? systemIds(clock)
-  const redact = options.redact ?? ((value: Json): Json => value)
+  const secrets = options.secrets ?? envSecrets(process.env)
+  const scrubbed = scrubbing(secrets)
+  const own = options.redact
+  const redact = own === undefined ? scrubbed : (value: Json): Json => scrubbed(own(value))
   const store = options.store ?? '.convoke'
-  const extend = composeRooms(options)
+  const network = lazyNetwork()
+  const extend = composeRooms({ ...options, secrets }, network)
   const { durability, leaseMs, probe, concurrency } = options
   return createApp({
     tenant: options.tenant ?? 'local',
@@ -73,7 +79,10 @@ export function convoke(options: ConvokeOptions): App {
     probe,
     outputOf: outputsOf(options),
     drives: options.drives ?? true,
-    onClose: options.onClose,
+    onClose: async () => {
+      network.close()
+      await options.onClose?.()
+    },
     onTrouble:
       options.onTrouble ??
       ((run, error) =>

@@ -27,10 +27,21 @@ export { diffActions } from './gateway/action.ts'
 export { decideApproval, escalateApproval } from './gateway/decisions.ts'
 export type { Guardrail } from './gateway/guardrail.ts'
 export { policy, type Policy, type PolicyRule } from './gateway/policy.ts'
-export { tool, type AnyTool, type EffectClass, type Tool, type ToolContext } from './gateway/tool.ts'
+export { envSecrets, firstOf } from './gateway/secrets.ts'
+export {
+  tool,
+  type AnyTool,
+  type EffectClass,
+  type Tool,
+  type ToolContext,
+  type ToolLabels,
+  type ToolRetry,
+} from './gateway/tool.ts'
 export { fromAiSdk } from './models/from-ai-sdk.ts'
 export { keyHint, resolveModel } from './models/resolve.ts'
 export type { Ledger } from './ports/ledger.ts'
+export type { NetworkRules } from './ports/network.ts'
+export type { Secrets } from './ports/secrets.ts'
 export type { Message, Model, ModelRequest, ModelResponse, Part } from './ports/model.ts'
 export type { DurableRun, StepContext, StepOptions } from './replay/durable-run.ts'
 export type { AnyWorkflow, BoardKey, Signal, Workflow } from './replay/workflow.ts'
@@ -38,4 +49,5 @@ export { setAt } from './app/pointer.ts'
 export { parseStrict } from './core/strict-json.ts'
 export { inboxStream, isEnded, runStream } from './core/projections.ts'
 export { systemClock } from './system/clock.ts'
+export { fileSecrets } from './system/file-secrets.ts'
 export { systemIds } from './system/ids.ts'

@@ -9,14 +9,7 @@ export {
   type Finding,
   type FindingKind,
 } from './query/audit.ts'
-export {
-  isSigned,
-  keyIdOf,
-  newSigningKey,
-  parseCheckpoint,
-  publicKeyOf,
-  type Checkpoint,
-} from './query/checkpoint.ts'
+export { isSigned, keyIdOf, newSigningKey, parseCheckpoint, publicKeyOf, type Checkpoint } from './query/checkpoint.ts'
 export { dependentsOf, type Dependent } from './query/dependents.ts'
 export { planOfFork, type ForkPlan } from './query/fork.ts'
 export { brief, count, dollars, duration, exact, line, moment } from './query/format.ts'

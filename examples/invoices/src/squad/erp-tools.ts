@@ -12,6 +12,9 @@ const items = z.looseObject({ items: z.array(z.looseObject({})) })
 const refusal = z.looseObject({ status: z.literal('refused'), code: z.string(), detail: z.string() })
 export type Refusal = z.infer<typeof refusal>
 
+/** The ERP runs on this machine, which tools reach only where they say so; and nothing else is reached. */
+const network = { hosts: ['127.0.0.1'], inside: ['loopback'] }
+
 /** `url` is asked at each call: the ERP of a resumed store may listen elsewhere, and no address may enter a record. */
 export function makeErpTools(url: () => Promise<string>) {
   async function get(context: ToolContext, path: string): Promise<Response> {
@@ -59,6 +62,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.findVendors',
       description: 'Vendors by name, VAT id or IBAN.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({
         name: z.string().optional(),
         vatId: z.string().optional(),
@@ -71,6 +75,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.getPurchaseOrder',
       description: 'A purchase order with its lines.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
       execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}`),
@@ -79,6 +84,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.findPurchaseOrders',
       description: 'Purchase orders of a vendor, or with an article.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ vendor: z.string().optional(), article: z.string().optional() }),
       outputSchema: items,
       execute: (input, context) => get(context, `/purchase-orders?${query(input)}`),
@@ -87,6 +93,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.getReceipts',
       description: 'Goods received for a purchase order.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
       execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}/receipts`),
@@ -95,6 +102,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.getOrderPayments',
       description: 'What was paid on a purchase order and what is still open.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
       execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}/payments`),
@@ -103,6 +111,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.getPriceHistory',
       description: 'Prices of an article over time.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ article: id }),
       outputSchema: found,
       execute: ({ article }, context) => getOne(context, `/articles/${seg(article)}/prices`),
@@ -111,6 +120,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.findInvoices',
       description: 'Invoices that were seen before.',
       effect: 'read',
+      network,
       inputSchema: z.strictObject({ vendor: id, number: id }),
       outputSchema: items,
       execute: (input, context) => get(context, `/invoices?${query(input)}`),
@@ -119,6 +129,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.registerInvoice',
       description: 'Notes that an invoice was seen; refuses a second one of the same vendor and number.',
       effect: 'keyed',
+      network,
       inputSchema: z.strictObject({
         vendor: id,
         number: id,
@@ -136,6 +147,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.createPayment',
       description: 'Pays an invoice, once, as far as its purchase order is open.',
       effect: 'keyed',
+      network,
       inputSchema: z.strictObject({
         invoice: id,
         po: id,
@@ -156,6 +168,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.applyCredit',
       description: 'Books a credit note against its purchase order.',
       effect: 'keyed',
+      network,
       inputSchema: z.strictObject({ invoice: id, po: id, vendor: id, amount: z.string(), currency: z.string() }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('credited'), payment: z.string() })]),
       execute: (input, context) =>
@@ -169,6 +182,7 @@ export function makeErpTools(url: () => Promise<string>) {
       name: 'erp.reversePayment',
       description: 'Takes a payment back.',
       effect: 'keyed',
+      network,
       inputSchema: z.strictObject({ payment: id, reason: z.string().max(500) }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('reversed') })]),
       execute: ({ payment, reason }, context) =>

@@ -13,6 +13,7 @@ import type { Policy } from '../gateway/policy.ts'
 import { envSecrets, type Secrets } from '../gateway/secrets.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Model } from '../ports/model.ts'
+import type { Network, NetworkRules } from '../ports/network.ts'
 import type { Driven } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 import type { OutputOf } from './correct.ts'
@@ -32,6 +33,8 @@ export interface RoomOptions {
   readonly guardrails?: readonly Guardrail[]
   /** Where `secret('name')` gets its value: CONVOKE_SECRET_<NAME> in the environment unless said. */
   readonly secrets?: Secrets
+  /** Where tools may call that say nothing themselves: public addresses only, unless said. */
+  readonly network?: NetworkRules
   readonly budget?: { readonly run?: Budget; readonly ask?: Budget }
 }
 
@@ -45,8 +48,11 @@ export function outputsOf({ agents = [], tools = [] }: Pick<RoomOptions, 'agents
         : undefined
 }
 
-/** Composes gateway and agents into what every driven run is extended with. @throws DEFINITION_INVALID */
-export function composeRooms(options: RoomOptions): (driven: Driven) => readonly Extension[] {
+/**
+ * Composes gateway and agents into what every driven run is extended with. Without a network, tools call nobody.
+ * @throws DEFINITION_INVALID
+ */
+export function composeRooms(options: RoomOptions, network?: Network): (driven: Driven) => readonly Extension[] {
   const agents = options.agents ?? []
   const registry = agentRegistry(agents)
   const tools = new Map<string, AnyTool>()
@@ -54,7 +60,9 @@ export function composeRooms(options: RoomOptions): (driven: Driven) => readonly
     if (tools.has(tool.name) && tools.get(tool.name) !== tool)
       throw new ConvokeError('DEFINITION_INVALID', `two tools are named ${tool.name}`, { next: 'rename one of them' })
     tools.set(tool.name, tool)
+    if (tool.network !== undefined) network?.admit(tool.network)
   }
+  if (options.network !== undefined) network?.admit(options.network)
   const roles = new Map<string, AnyRole>(agents.map((agent) => [agent.role.name, agent.role]))
   const secrets = options.secrets ?? envSecrets(process.env)
   const room: AgentRoom = {
@@ -73,6 +81,8 @@ export function composeRooms(options: RoomOptions): (driven: Driven) => readonly
       keyed: driven.keyed,
       probe: runtime.probe,
       secrets,
+      network,
+      networkRules: options.network,
       policy: options.policy,
       guardrails: options.guardrails,
       ...(history.fork === undefined

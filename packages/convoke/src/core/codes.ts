@@ -94,6 +94,11 @@ export const codes = {
   BUSINESS_KEY_TAKEN: { handling: 'conflict', says: 'another call already has that business key' },
   MAYBE_EXECUTED: { handling: 'stopped', says: 'it is unknown whether a call took effect; a person must decide' },
   SECRET_MISSING: { handling: 'usage', says: 'a secret has no value' },
+  SECRET_STORE_UNSAFE: { handling: 'usage', says: 'others can read or change the file of secrets' },
+  NETWORK_DENIED: { handling: 'denied', says: 'an address may not be called' },
+  OPENAPI_INVALID: { handling: 'usage', says: 'an OpenAPI document cannot be used' },
+  OPENAPI_REF_EXTERNAL: { handling: 'usage', says: 'an OpenAPI document refers to another one' },
+  OPENAPI_UNSUPPORTED: { handling: 'usage', says: 'an OpenAPI operation cannot be made into a tool' },
   EFFECT_HELD: { handling: 'stopped', says: 'a fork holds an effect that its ancestor already made' },
   // approvals
   APPROVAL_REJECTED: { handling: 'denied', says: 'a person rejected the action' },

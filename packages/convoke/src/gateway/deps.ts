@@ -3,6 +3,7 @@ import type { Json } from '../core/json.ts'
 import type { Actor, RecordRef } from '../core/record.ts'
 import type { Ledger, Lease } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
+import type { Network, NetworkRules } from '../ports/network.ts'
 import type { Clock } from '../ports/runtime.ts'
 import type { Guardrail } from './guardrail.ts'
 import type { Policy } from './policy.ts'
@@ -40,6 +41,10 @@ export interface GatewayDeps {
   readonly keyed: (text: string) => string
   readonly probe?: Probe | undefined
   readonly secrets?: Secrets | undefined
+  /** What tools' requests go through; without it there are none. */
+  readonly network?: Network | undefined
+  /** For tools that say nothing themselves. */
+  readonly networkRules?: NetworkRules | undefined
   readonly policy?: Policy | undefined
   readonly guardrails?: readonly Guardrail[] | undefined
   /** For forks only: what becomes of effects that an ancestor already made. */

@@ -1,5 +1,6 @@
 import { ConvokeError } from '../core/errors.ts'
-import { foreignJson, tooLarge } from './result.ts'
+import type { Network, NetworkResponse, NetworkRules } from '../ports/network.ts'
+import { foreignJson, outputInvalid, tooLarge } from './result.ts'
 
 /** What the gateway learns of a try by watching its requests. Owned by one try; `fetch` writes, the gateway reads. */
 export interface Trace {
@@ -24,6 +25,14 @@ export interface FetchOptions {
   /** Milliseconds since the epoch, for `retry-after` dates. */
   readonly now: () => number
   readonly trace: Trace
+  readonly network: Network | undefined
+  readonly rules: NetworkRules
+}
+
+/** What `context.fetch` takes besides what fetch takes. */
+export interface ToolRequest extends RequestInit {
+  /** `none`: this request changes nothing that matters, although its method could (getting a token, a search). */
+  readonly effect?: 'none'
 }
 
 const notSent = new Set([
@@ -45,29 +54,51 @@ export function neverSent(error: unknown): boolean {
   return false
 }
 
-/** The global fetch with the lease checked right before it (R7) and the body read to a bound. */
-export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: RequestInit) => Promise<Response> {
+/** A fetch that goes only where the tool may, with the lease checked right before it (R7) and the body read to a bound. */
+export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: ToolRequest) => Promise<Response> {
   return async (url, init = {}) => {
     if (o.trace.over)
       throw new ConvokeError('TOOL_TIMEOUT', `the call of ${o.tool} is over; it may not send anything more`)
     const signal =
       init.signal === undefined || init.signal === null ? o.signal : AbortSignal.any([o.signal, init.signal])
-    const write = !['GET', 'HEAD', 'OPTIONS'].includes((init.method ?? 'GET').toUpperCase())
+    const method = (init.method ?? 'GET').toUpperCase()
+    const write = init.effect !== 'none' && !['GET', 'HEAD', 'OPTIONS'].includes(method)
+    if (o.network === undefined)
+      throw new ConvokeError('NETWORK_DENIED', `${o.tool} may call nobody: this app has no network`, {
+        details: { tool: o.tool },
+      })
+    // Writes the body as fetch would: text, bytes, forms.
+    const { effect: _, signal: _ours, redirect = 'follow', ...plain } = init
+    const asked = new Request('http://body.invalid/', { ...plain, method })
+    const body = asked.body === null ? undefined : new Uint8Array(await asked.arrayBuffer())
     o.assertLease()
     o.trace.sent++
     if (write) o.trace.writes++
     o.trace.lastStatus = undefined
     o.trace.retryAfterMs = undefined
-    let response: Response
+    const settle = (unsent: boolean): void => {
+      if (!unsent) return
+      o.trace.sent--
+      if (write) o.trace.writes--
+    }
+    let response: NetworkResponse
     try {
-      response = await globalThis.fetch(url, { ...init, signal })
+      response = await o.network.request({
+        url: typeof url === 'string' ? url : url.href,
+        method,
+        headers: asked.headers,
+        body,
+        redirect,
+        rules: o.rules,
+        maxBytes: o.maxBytes,
+        signal,
+        beforeSend: o.assertLease,
+      })
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      const unsent = neverSent(error)
-      if (unsent) {
-        o.trace.sent--
-        if (write) o.trace.writes--
-      }
+      const unsent = error instanceof ConvokeError && error.details?.['sent'] === false
+      settle(unsent)
+      if (error instanceof ConvokeError && error.code !== 'TOOL_UNREACHABLE') throw error
       throw new ConvokeError('TOOL_UNREACHABLE', `${o.tool} did not answer: ${reasonOf(error)}`, {
         details: { tool: o.tool, sent: !unsent },
         cause: error,
@@ -75,6 +106,8 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: Reques
     }
     o.trace.lastStatus = response.status
     o.trace.retryAfterMs = retryAfter(response.headers.get('retry-after'), o.now())
+    // Who is not let in has changed nothing (RFC 9110, 15.5.2).
+    if (write && response.status === 401) o.trace.writes--
     let bytes: Uint8Array<ArrayBuffer>
     try {
       bytes = await readBounded(response, o)
@@ -90,20 +123,13 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: Reques
   }
 }
 
-async function readBounded(response: Response, o: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+async function readBounded(response: NetworkResponse, o: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
-  const announced = Number(response.headers.get('content-length') ?? 0)
-  const reader = response.body?.getReader()
-  for (;;) {
-    if (announced > o.maxBytes || length > o.maxBytes) {
-      await reader?.cancel().catch(() => undefined)
-      throw tooLarge(o.tool, o.maxBytes)
-    }
-    const part = await reader?.read()
-    if (part === undefined || part.done) break
-    chunks.push(part.value)
-    length += part.value.byteLength
+  for await (const chunk of response.body) {
+    chunks.push(chunk)
+    length += chunk.byteLength
+    if (length > o.maxBytes) throw tooLarge(o.tool, o.maxBytes)
   }
   const all = new Uint8Array(length)
   let at = 0
@@ -114,12 +140,11 @@ async function readBounded(response: Response, o: FetchOptions): Promise<Uint8Ar
   return all
 }
 
-/** The same response with its body at hand; encodings are undone and `json()` keeps digits. */
-function asRead(response: Response, bytes: Uint8Array<ArrayBuffer>, tool: string): Response {
-  const headers = new Headers(response.headers)
-  headers.delete('content-encoding')
-  headers.delete('content-length')
-  const { status, statusText, url } = response
+/** A response with its body at hand, whose `json()` keeps digits. */
+function asRead(response: NetworkResponse, bytes: Uint8Array<ArrayBuffer>, tool: string): Response {
+  const { status, headers, url } = response
+  const statusText = /^[\t\x20-\x7e]*$/.test(response.statusText) ? response.statusText : ''
+  if (status < 200 || status > 599) throw outputInvalid(tool, `${status} is no status`)
   const bodiless = status === 204 || status === 205 || status === 304
   const read = new Response(bodiless ? null : bytes, { status, statusText, headers })
   return Object.defineProperties(read, {

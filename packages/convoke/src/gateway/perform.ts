@@ -6,7 +6,7 @@ import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
 import { gatewayFetch, neverSent, newTrace, reasonOf, type Trace } from './fetch.ts'
 import { readResult } from './result.ts'
-import { resolveSecret, scrub, scrubText } from './secrets.ts'
+import { conceal, resolveSecret, scrub, scrubText } from './secrets.ts'
 import type { ToolContext } from './tool.ts'
 
 /**
@@ -52,6 +52,7 @@ export function contextOf(
     run: task.run,
     path: task.path,
     secret: (name) => resolveSecret(deps.secrets, name),
+    conceal: (value, name) => conceal(deps.secrets, value, name),
     fetch: gatewayFetch({
       tool: tool.name,
       signal,
@@ -59,6 +60,8 @@ export function contextOf(
       assertLease: () => assertLease(call),
       now: () => deps.clock.now(),
       trace,
+      network: deps.network,
+      rules: tool.network ?? deps.networkRules ?? {},
     }),
     blob: (hash) => deps.ledger.getBlob(task.tenant, hash),
     progress: (data) =>
@@ -210,6 +213,8 @@ function classify(call: Call, thrown: unknown, trace: Trace): Outcome {
       case 'TOOL_FAILED':
         return { kind: trace.writes <= 1 ? 'no' : 'broken', error }
       case 'SECRET_MISSING':
+      case 'NETWORK_DENIED':
+      case 'TOOL_INPUT_INVALID':
         return { kind: writes ? 'broken' : 'no', error }
       default:
         return { kind: 'broken', error }

@@ -3,7 +3,9 @@ import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import type { Labels } from '../core/labels.ts'
 import type { SecretRef } from '../core/redact.ts'
+import type { NetworkRules } from '../ports/network.ts'
 import type { ToolTransport } from '../ports/tool-transport.ts'
+import type { ToolRequest } from './fetch.ts'
 
 /**
  * What a repeat of a call does, and so what recovery may do with a call whose outcome is unknown (R5):
@@ -29,11 +31,16 @@ export interface ToolContext {
   /** The value behind a reference. It never enters a record. @throws SECRET_MISSING */
   secret(name: string | SecretRef): Promise<string>
   /**
-   * The global fetch, except that the lease is checked right before the call and the whole body has been read when it
-   * resolves. `json()` keeps digits that a number would lose.
-   * @throws LEASE_EXPIRED, TOOL_RESULT_TOO_LARGE for a body beyond the tool's `maxResultBytes`
+   * From now on a value is kept out of records, errors and what is watched, as a secret is: for what was got or made with
+   * one, such as an access token. `name` is what stands in its place.
    */
-  fetch(url: string | URL, init?: RequestInit): Promise<Response>
+  conceal(value: string, name: string): void
+  /**
+   * As the global fetch, but: it goes only where the tool's `network` rules allow, the lease is checked right before, and
+   * the whole body has been read when it resolves. `json()` keeps digits that a number would lose.
+   * @throws NETWORK_DENIED, LEASE_EXPIRED, TOOL_RESULT_TOO_LARGE for a body beyond the tool's `maxResultBytes`
+   */
+  fetch(url: string | URL, init?: ToolRequest): Promise<Response>
   /** Bytes that stand in the ledger under their content hash, such as a file that a run was given. */
   blob(hash: string): Promise<Uint8Array | undefined>
   /** For watchers of the live run; nothing is recorded. */
@@ -73,6 +80,13 @@ interface Common<S extends StandardSchemaV1> {
   readonly maxResultBytes?: number
   readonly retry?: ToolRetry
   readonly labels?: ToolLabels
+  /** Where `context.fetch` may go; public addresses only unless said, by the tool or else by the app. */
+  readonly network?: NetworkRules
+  /**
+   * Name of the catalogue that the tool belongs to. Models are not told of tools in catalogues, which may be thousands;
+   * they search, ask for a description, and call.
+   */
+  readonly catalog?: string
   /** Mandatory for `reconcilable`. Asked after an unknown outcome; must not have an effect itself. */
   readonly reconcile?: (
     input: StandardSchemaV1.InferOutput<S>,
@@ -119,6 +133,8 @@ export interface Tool<I, O> {
   readonly maxResultBytes: number
   readonly retry: Required<ToolRetry>
   readonly labels: ToolLabels
+  readonly network: NetworkRules | undefined
+  readonly catalog: string | undefined
   readonly execute: ((input: unknown, context: ToolContext) => unknown) | undefined
   readonly transport: ToolTransport | undefined
   readonly reconcile: ((input: unknown, context: ToolContext) => Reconciled | Promise<Reconciled>) | undefined
@@ -180,6 +196,8 @@ export function tool(
       maxDelayMs: positive(d.retry?.maxDelayMs ?? 30_000, 'retry.maxDelayMs'),
     }),
     labels: Object.freeze({ ...d.labels }),
+    network: d.network,
+    catalog: d.catalog,
     execute: d.execute,
     transport: d.transport,
     reconcile: d.reconcile,

@@ -8,6 +8,7 @@ import { decideApproval, type DecideOptions } from '../../src/gateway/decisions.
 import { ancestorDispatchIn } from '../../src/gateway/ancestors.ts'
 import type { Caller, GatewayDeps } from '../../src/gateway/deps.ts'
 import { extendGateway, type GatewayRun } from '../../src/gateway/extend.ts'
+import { openNetwork } from '../../src/net/network.ts'
 import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
 import type { Ledger, Lease } from '../../src/ports/ledger.ts'
 import type { Clock } from '../../src/ports/runtime.ts'
@@ -94,6 +95,8 @@ export async function world(
           lease: driven.runtime.lease,
           clock,
           keyed: driven.keyed,
+          network: openNetwork(),
+          networkRules: { inside: ['loopback'] },
           probe: driven.runtime.probe,
           ...(driven.history.fork === undefined
             ? {}
