@@ -56,6 +56,16 @@ describe('the packed packages in an empty folder', () => {
     expect(done.stdout.trim()).toMatch(/^\d+\.\d+\.\d+/)
   })
 
+  test('ADAPTER_MISSING: a store whose package is not installed says which to install', () => {
+    writeFileSync(
+      join(folder, 'elsewhere.js'),
+      `import { convoke } from 'convoke'
+       await convoke({ store: 'postgres://127.0.0.1:1/x', workflows: {} }).runs().catch((e) => console.log(e.code, e.next))`,
+    )
+    const done = run(process.execPath, ['elsewhere.js'])
+    expect([done.stderr, done.stdout]).toEqual(['', 'ADAPTER_MISSING npm install @convoke/postgres\n'])
+  })
+
   test.skipIf(!existsSync(hello))('the hello example runs on it', () => {
     cpSync(dirname(hello), join(folder, 'hello'), { recursive: true })
     const done = run(process.execPath, [join('hello', 'main.ts')])

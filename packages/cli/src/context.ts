@@ -1,7 +1,19 @@
 import { existsSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { convoke, ConvokeError, systemClock, type App, type ConvokeOptions, type Json, type Ledger } from 'convoke'
+import {
+  convoke,
+  ConvokeError,
+  openStoreAt,
+  schemeOf,
+  shownAddress,
+  systemClock,
+  systemIds,
+  type App,
+  type ConvokeOptions,
+  type Json,
+  type Ledger,
+} from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { hintsFrom, loadConfig, type Config } from './config.ts'
 import type { Format, Output } from './output.ts'
@@ -10,6 +22,7 @@ import type { Format, Output } from './output.ts'
 export interface Common {
   readonly store?: string
   readonly tenant?: string
+  readonly engine?: string
   readonly app?: string
   readonly output?: Format
 }
@@ -31,30 +44,61 @@ export interface Opened {
   readonly config: Config | undefined
 }
 
-/** What was said of the store on the command line or by CONVOKE_STORE. @throws STORE_UNUSABLE for an address */
-function named(context: Context): string | undefined {
+/** Where a store is: a folder, the address of a database, or whatever the configuration opens. */
+export type Place =
+  | { readonly kind: 'folder'; readonly dir: string }
+  | { readonly kind: 'address'; readonly address: string }
+  | { readonly kind: 'own' }
+
+/** A folder, taken from `base`, or an address. */
+export function placeOf(store: string, base: string): Place {
+  const scheme = schemeOf(store)
+  if (scheme === undefined) return { kind: 'folder', dir: resolve(base, store) }
+  if (scheme === 'file') return { kind: 'folder', dir: resolve(new URL(store).pathname) }
+  return { kind: 'address', address: store }
+}
+
+/** What was said of the store on the command line or by CONVOKE_STORE. */
+function named(context: Context): Place | undefined {
   const store = context.common.store ?? nonEmpty(context.env['CONVOKE_STORE'])
-  if (store === undefined) return undefined
-  const scheme = /^([a-z][a-z0-9+]*):\/\//i.exec(store)?.[1]?.toLowerCase()
-  if (scheme !== undefined && scheme !== 'file')
-    throw new ConvokeError('STORE_UNUSABLE', `this version has no store for ${scheme}:// addresses`, {
-      details: { scheme },
-      next: 'use a folder: --store DIR',
-    })
-  return resolve(context.cwd, scheme === 'file' ? new URL(store).pathname : store)
+  return store === undefined ? undefined : placeOf(store, context.cwd)
 }
 
 function nonEmpty(value: string | undefined): string | undefined {
   return value === undefined || value === '' ? undefined : value
 }
 
-/** Where the store is, without opening it; undefined when the configuration opens one of its own. */
-export function storeDir(context: Context, config: Config | undefined): string | undefined {
+/** Where the store is, without opening it. */
+export function storePlace(context: Context, config: Config | undefined): Place {
   const said = named(context)
   if (said !== undefined) return said
   const { store } = config?.options ?? {}
-  if (typeof store === 'function') return undefined
-  return store === undefined ? join(context.cwd, '.convoke') : resolve(dirname((config as Config).file), store)
+  if (typeof store === 'function') return { kind: 'own' }
+  return store === undefined
+    ? { kind: 'folder', dir: join(context.cwd, '.convoke') }
+    : placeOf(store, dirname((config as Config).file))
+}
+
+/** How people are told where a store is: never with a password. */
+export function shownPlace(place: Place): string {
+  if (place.kind === 'own') return 'the store of the configuration'
+  return place.kind === 'folder' ? place.dir : shownAddress(place.address)
+}
+
+/** What was said of the engine on the command line or by CONVOKE_ENGINE. */
+export function engineOf(context: Context, config: Config | undefined): string | undefined {
+  return context.common.engine ?? nonEmpty(context.env['CONVOKE_ENGINE']) ?? config?.options.engine
+}
+
+/** Opens a store that is there. @throws STORE_UNUSABLE, ADAPTER_MISSING and what the store says */
+export async function openLedgerAt(place: Exclude<Place, { kind: 'own' }>): Promise<Ledger> {
+  if (place.kind === 'address') return await openStoreAt(place.address, { clock, ids: systemIds() })
+  if (!existsSync(join(place.dir, 'ledger.db')))
+    throw new ConvokeError('STORE_UNUSABLE', `there is no store in ${place.dir}`, {
+      details: { dir: place.dir },
+      next: 'start a run with convoke run, or say where the store is with --store DIR',
+    })
+  return await openSqliteLedger({ dir: place.dir })
 }
 
 export function tenantOf(context: Context, config: Config | undefined): string {
@@ -63,20 +107,14 @@ export function tenantOf(context: Context, config: Config | undefined): string {
 
 /** The store, for commands that need no app. It must be there. @throws STORE_UNUSABLE */
 async function openStore(context: Context, config: Config | undefined): Promise<Opened> {
-  const dir = storeDir(context, config)
-  if (dir !== undefined && !existsSync(join(dir, 'ledger.db')))
-    throw new ConvokeError('STORE_UNUSABLE', `there is no store in ${dir}`, {
-      details: { dir },
-      next: 'start a run with convoke run, or say where the store is with --store DIR',
-    })
+  const place = storePlace(context, config)
   const { store } = config?.options ?? {}
-  const ledger =
-    dir === undefined && typeof store === 'function' ? await store() : await openSqliteLedger({ dir: dir as string })
+  const ledger = place.kind === 'own' ? await (store as () => Promise<Ledger>)() : await openLedgerAt(place)
   return {
     ledger,
     tenant: tenantOf(context, config),
     redact: config?.options.redact ?? ((value) => value),
-    dir,
+    dir: place.kind === 'folder' ? place.dir : undefined,
     config,
   }
 }
@@ -109,26 +147,28 @@ export async function withStore<T>(
 /** A configuration may place more beside the store (an outbox, say), so it is told where that is. */
 function tellStore(context: Context): string | undefined {
   const said = named(context)
-  if (said !== undefined) process.env['CONVOKE_STORE'] = said
-  return said
+  if (said === undefined || said.kind === 'own') return undefined
+  return (process.env['CONVOKE_STORE'] = said.kind === 'folder' ? said.dir : said.address)
 }
 
 /** The app that the configuration describes, with what the command line says on top. @throws CONFIG_MISSING, CONFIG_INVALID */
 export async function openApp(
   context: Context,
   onTrouble: NonNullable<ConvokeOptions['onTrouble']>,
-): Promise<{ readonly app: App; readonly config: Config; readonly dir: string | undefined }> {
+): Promise<{ readonly app: App; readonly config: Config; readonly place: Place }> {
   tellStore(context)
   const config = await loadConfig(context.cwd, context.common.app)
-  const dir = storeDir(context, config)
+  const place = storePlace(context, config)
+  const engine = engineOf(context, config)
   try {
     const app = convoke({
       ...config.options,
-      ...(dir === undefined ? {} : { store: dir }),
+      ...(place.kind === 'own' ? {} : { store: place.kind === 'folder' ? place.dir : place.address }),
+      ...(engine === undefined ? {} : { engine }),
       tenant: tenantOf(context, config),
       onTrouble,
     })
-    return { app, config, dir }
+    return { app, config, place }
   } catch (error) {
     throw new ConvokeError(
       'CONFIG_INVALID',

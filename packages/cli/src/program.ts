@@ -13,6 +13,7 @@ import {
   type ShowOptions,
   type WhyOptions,
 } from './commands/read.ts'
+import { migrateCommand, type MigrateFlags } from './commands/migrate.ts'
 import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
 import { runCommand, type RunOptions } from './commands/run.ts'
 import { workerCommand } from './commands/worker.ts'
@@ -38,10 +39,16 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
   /** Every command takes the same options for where and how. */
   const common = (command: Command): Command =>
     command
-      .addOption(new Option('--store <dir>', 'folder of the store; .convoke here unless said (CONVOKE_STORE)'))
+      .addOption(new Option('--store <where>', 'folder, or postgres://…; .convoke here unless said (CONVOKE_STORE)'))
       .addOption(new Option('--tenant <name>', "whose runs; 'local' unless said (CONVOKE_TENANT)"))
       .addOption(new Option('--app <file>', 'configuration; the nearest convoke.config.ts upward unless said'))
       .addOption(new Option('-o, --output <format>', 'how data is written').choices(['text', 'json', 'jsonl']))
+
+  /** What drives runs also says what hands them out. */
+  const driving = (command: Command): Command =>
+    common(command).addOption(
+      new Option('--engine <which>', 'local, postgres, or restate://host:port; local unless said (CONVOKE_ENGINE)'),
+    )
 
   const act =
     <A extends readonly unknown[]>(work: (context: Context, ...args: A) => Promise<number>) =>
@@ -51,18 +58,18 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
       done(await work(makeContext(args.at(-1) as Common), ...(args as unknown as A)))
     }
 
-  common(program.command('run <workflow>').description('start a run and drive it until it is done or waits'))
+  driving(program.command('run <workflow>').description('start a run and drive it until it is done or waits'))
     .option('--input <json>', 'its input: JSON, @FILE, or - for stdin')
     .option('--id <id>', 'its id; the same id with the same input finds the run that is there')
     .option('--tag <tag>', 'a tag; may be repeated', collect)
     .option('--wait', 'stay through approvals and timers, until it has ended')
     .action(act((c, workflow: string, o: RunOptions) => runCommand(c, workflow, o)))
 
-  common(program.command('resume [run...]').description('drive what is unfinished until done or parked'))
+  driving(program.command('resume [run...]').description('drive what is unfinished until done or parked'))
     .option('--wait', 'stay through approvals and timers, until all have ended')
     .action(act((c, runs: readonly string[], o: ResumeOptions) => resumeCommand(c, runs, o)))
 
-  common(program.command('worker').description('drive whatever becomes ready, until SIGTERM or Ctrl-C')).action(
+  driving(program.command('worker').description('drive whatever becomes ready, until SIGTERM or Ctrl-C')).action(
     act((c) => workerCommand(c)),
   )
 
@@ -139,7 +146,11 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .option('--out <file>', 'write it there; stdout unless said')
     .action(act((c, o: ExportOptions) => auditExport(c, o)))
 
-  common(program.command('doctor').description('look at everything a run needs')).action(act((c) => doctorCommand(c)))
+  common(program.command('migrate').description("bring a database's schema to this version"))
+    .option('--dry-run', 'say what would be done')
+    .action(act((c, o: MigrateFlags) => migrateCommand(c, o)))
+
+  driving(program.command('doctor').description('look at everything a run needs')).action(act((c) => doctorCommand(c)))
   return program
 }
 

@@ -1,6 +1,7 @@
 import { createApp, type App } from './app/app.ts'
 import { composeRooms, outputsOf, type RoomOptions } from './app/rooms.ts'
-import type { ConvokeError } from './core/errors.ts'
+import { openEngineAt, openStoreAt, schemeOf } from './connect.ts'
+import { ConvokeError } from './core/errors.ts'
 import type { Json } from './core/json.ts'
 import { envSecrets, scrubbing } from './gateway/secrets.ts'
 import { localDispatcher } from './dispatch-local/dispatcher.ts'
@@ -17,7 +18,10 @@ import { liveBus } from './system/live.ts'
 
 /** What an app is made of. Everything has a default but its workflows. */
 export interface ConvokeOptions extends RoomOptions {
-  /** Folder of the embedded ledger; `.convoke` in the current folder unless said. Or a ledger of your own. */
+  /**
+   * Folder of the embedded ledger; `.convoke` in the current folder unless said. Or the address of a database, such as
+   * `postgres://user@host/database` with `@convoke/postgres` installed. Or a ledger of your own.
+   */
   readonly store?: string | (() => Promise<Ledger>)
   /** `local` unless said. */
   readonly tenant?: string
@@ -31,7 +35,13 @@ export interface ConvokeOptions extends RoomOptions {
   /** `full` (default) survives power loss; `process-crash-only` does not. */
   readonly durability?: 'full' | 'process-crash-only'
   readonly leaseMs?: number
-  readonly dispatcher?: (ledger: Ledger, clock: Clock) => Dispatcher
+  /**
+   * What hands runs to workers: `local` (in this process; the default), `postgres` (the database of `store`), or an
+   * address such as `restate://host:8080` with `@convoke/restate` installed.
+   */
+  readonly engine?: string
+  /** A dispatcher of your own, instead of `engine`. */
+  readonly dispatcher?: (ledger: Ledger, clock: Clock) => Dispatcher | Promise<Dispatcher>
   readonly clock?: Clock
   readonly ids?: Ids
   readonly probe?: Probe
@@ -53,24 +63,41 @@ export function convoke(options: ConvokeOptions): App {
   const network = lazyNetwork()
   const extend = composeRooms({ ...options, secrets }, network)
   const { durability, leaseMs, probe, concurrency } = options
+  const tenant = options.tenant ?? 'local'
+  const onTrouble =
+    options.onTrouble ??
+    ((run, error) =>
+      process.emitWarning(`${run.stream}: ${error.message}${error.next === undefined ? '' : ` (${error.next})`}`, {
+        type: 'ConvokeWarning',
+        code: error.code,
+      }))
+  const common = { clock, ids, ...given({ probe, leaseMs }) }
+
+  async function openLedger(): Promise<Ledger> {
+    if (typeof store === 'function') return await store()
+    if (schemeOf(store) !== undefined) return await openStoreAt(store, common)
+    return await openSqliteLedger({ dir: store, ...common, ...given({ durability }) })
+  }
+
+  async function dispatcher(ledger: Ledger): Promise<Dispatcher> {
+    if (options.dispatcher !== undefined) return await options.dispatcher(ledger, clock)
+    if (options.engine === undefined || options.engine === 'local')
+      return localDispatcher({ ledger, clock, ...given({ concurrency }) })
+    return await openEngineAt(options.engine, {
+      ledger,
+      tenant,
+      clock,
+      ids,
+      ...given({ concurrency, store: typeof store === 'string' ? store : undefined }),
+      workflows: Object.values(options.workflows).map(({ name, version, digest }) => ({ name, version, digest })),
+      onTrouble: (error) => onTrouble({ tenant, stream: 'engine/' + String(options.engine) }, toConvokeError(error)),
+    })
+  }
   return createApp({
-    tenant: options.tenant ?? 'local',
+    tenant,
     workflows: options.workflows,
-    openLedger:
-      typeof store === 'function'
-        ? store
-        : () =>
-            openSqliteLedger({
-              dir: store,
-              clock,
-              ids,
-              ...(probe === undefined ? {} : { probe }),
-              ...(durability === undefined ? {} : { durability }),
-              ...(leaseMs === undefined ? {} : { leaseMs }),
-            }),
-    dispatcher:
-      options.dispatcher ??
-      ((ledger, its) => localDispatcher({ ledger, clock: its, ...(concurrency === undefined ? {} : { concurrency }) })),
+    openLedger,
+    dispatcher,
     extend: (_app, driven) => extend(driven),
     clock,
     ids,
@@ -83,17 +110,20 @@ export function convoke(options: ConvokeOptions): App {
       network.close()
       await options.onClose?.()
     },
-    onTrouble:
-      options.onTrouble ??
-      ((run, error) =>
-        process.emitWarning(`${run.stream}: ${error.message}${error.next === undefined ? '' : ` (${error.next})`}`, {
-          type: 'ConvokeWarning',
-          code: error.code,
-        })),
+    onTrouble,
   })
 }
 
 /** Types a configuration file's options; returns them as they are. */
 export function defineConfig(options: ConvokeOptions): ConvokeOptions {
   return options
+}
+
+/** Without the members that are undefined. */
+function given<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never
+}
+
+function toConvokeError(error: Error): ConvokeError {
+  return error instanceof ConvokeError ? error : new ConvokeError('LEDGER_IO', error.message, { cause: error })
 }

@@ -1,30 +1,22 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, statfsSync } from 'node:fs'
-import { join } from 'node:path'
-import { codes, ConvokeError, type Ledger } from 'convoke'
+import { codes, ConvokeError, engineModule, schemeOf, storeModule, type Finding, type Ledger } from 'convoke'
 import { count } from 'convoke/views'
 import { checkSqlite, inspectStore, openSqliteLedger } from 'convoke/sqlite'
 import { findConfig, loadConfig, type Config } from '../config.ts'
-import { clock, storeDir, tenantOf, type Context } from '../context.ts'
+import { clock, engineOf, openLedgerAt, storePlace, tenantOf, type Context, type Place } from '../context.ts'
 import { exit } from '../exit.ts'
 import { ago } from '../output.ts'
-
-interface Check {
-  readonly name: string
-  readonly state: 'ok' | 'warn' | 'bad'
-  readonly says: string
-  readonly next?: string
-  readonly code?: string
-}
+import { diskOf, size } from './disk.ts'
 
 /** `convoke doctor`: looks at everything a run needs, and changes nothing. */
 export async function doctorCommand(context: Context): Promise<number> {
   const { out } = context
-  const checks: Check[] = [node(), sqlite()]
+  const checks: Finding[] = [node(), sqlite()]
   const config = await configuration(context, checks)
-  const dir = storeDir(context, config)
-  if (dir === undefined) checks.push({ name: 'store', state: 'ok', says: 'opened by the configuration' })
-  else await store(context, config, dir, checks)
+  const place = storePlace(context, config)
+  if (place.kind === 'own') checks.push({ name: 'store', state: 'ok', says: 'opened by the configuration' })
+  else if (place.kind === 'folder') await store(context, config, place.dir, checks)
+  else await database(context, config, place, checks)
+  await engine(engineOf(context, config), place, checks)
   out.data({ ok: checks.every((c) => c.state !== 'bad'), checks }, () => {
     const width = Math.max(...checks.map((c) => c.name.length))
     const mark = { ok: out.style.good('✓'), warn: out.style.warn('!'), bad: out.style.bad('✗') }
@@ -38,11 +30,11 @@ export async function doctorCommand(context: Context): Promise<number> {
   return checks.some((c) => c.state === 'bad') ? exit.failed : exit.ok
 }
 
-function node(): Check {
+function node(): Finding {
   return { name: 'node', state: 'ok', says: `${process.version} (${process.execPath})` }
 }
 
-function sqlite(): Check {
+function sqlite(): Finding {
   const version = process.versions['sqlite'] ?? 'unknown'
   try {
     checkSqlite(version)
@@ -52,7 +44,7 @@ function sqlite(): Check {
   }
 }
 
-function bad(name: string, error: unknown): Check {
+function bad(name: string, error: unknown): Finding {
   if (!(error instanceof ConvokeError)) return { name, state: 'bad', says: String(error) }
   return {
     name,
@@ -63,7 +55,7 @@ function bad(name: string, error: unknown): Check {
   }
 }
 
-async function configuration(context: Context, checks: Check[]): Promise<Config | undefined> {
+async function configuration(context: Context, checks: Finding[]): Promise<Config | undefined> {
   try {
     if (findConfig(context.cwd, context.common.app) === undefined) {
       checks.push({
@@ -84,7 +76,7 @@ async function configuration(context: Context, checks: Check[]): Promise<Config 
   }
 }
 
-async function store(context: Context, config: Config | undefined, dir: string, checks: Check[]): Promise<void> {
+async function store(context: Context, config: Config | undefined, dir: string, checks: Finding[]): Promise<void> {
   let facts: ReturnType<typeof inspectStore>
   try {
     facts = inspectStore(dir)
@@ -152,9 +144,49 @@ async function store(context: Context, config: Config | undefined, dir: string, 
   }
 }
 
+/** A store at an address is looked at by the package that keeps it. */
+async function database(
+  context: Context,
+  config: Config | undefined,
+  place: Extract<Place, { kind: 'address' }>,
+  checks: Finding[],
+): Promise<void> {
+  try {
+    const module = await storeModule(place.address)
+    const found = (await module.inspectStore?.(place.address)) ?? []
+    checks.push(...found)
+    if (found.some((one) => one.state === 'bad')) return
+    const ledger = await openLedgerAt(place)
+    try {
+      await runs(ledger, tenantOf(context, config), undefined, checks)
+    } finally {
+      await ledger.close()
+    }
+  } catch (error) {
+    checks.push(bad('store', error))
+  }
+}
+
+/** `local` needs nothing; `postgres` alone is the store's own database, which was looked at. */
+async function engine(said: string | undefined, place: Place, checks: Finding[]): Promise<void> {
+  if (said === undefined || said === 'local') return
+  try {
+    const module = await engineModule(said)
+    const address = schemeOf(said) === undefined ? (place.kind === 'address' ? place.address : undefined) : said
+    if (address === undefined)
+      throw new ConvokeError('ENGINE_UNKNOWN', `engine ${said} needs to know which database`, {
+        next: `use it with --store ${said}://…`,
+      })
+    checks.push(...((await module.inspectEngine?.(address)) ?? []))
+  } catch (error) {
+    checks.push(bad('engine', error))
+  }
+}
+
 const stuckMs = 60_000
 
-async function runs(ledger: Ledger, tenant: string, workers: number, checks: Check[]): Promise<void> {
+/** `workers`: how many are alive, where that is known. */
+async function runs(ledger: Ledger, tenant: string, workers: number | undefined, checks: Finding[]): Promise<void> {
   const now = clock.now()
   const ready = await ledger.ready({ now, limit: 10_000, tenant })
   const late = ready.filter((r) => r.due < now - stuckMs)
@@ -201,7 +233,7 @@ function describe(code: string | undefined): string {
   return says === undefined ? (code ?? '') : `${code as string}: ${says}`
 }
 
-function durability(config: Config | undefined): Check {
+function durability(config: Config | undefined): Finding {
   return config?.options.durability === 'process-crash-only'
     ? {
         name: 'sync',
@@ -210,72 +242,4 @@ function durability(config: Config | undefined): Check {
         next: "leave durability out of the configuration for 'full'",
       }
     : { name: 'sync', state: 'ok', says: 'full: what was acknowledged survives power loss' }
-}
-
-/** File systems on which SQLite's locks or shared memory do not work, or that forget at reboot. */
-const networked = /^(nfs|nfs4|cifs|smb2|smbfs|9p|fuse\.sshfs|afs|vboxsf)$/
-const volatile = /^(tmpfs|ramfs|overlay)$/
-
-function diskOf(dir: string): Check {
-  const type = fsType(dir)
-  const free = freeBytes(dir)
-  const says = [type ?? 'unknown file system', ...(free === undefined ? [] : [`${size(free)} free`])].join(', ')
-  if (type !== undefined && networked.test(type))
-    return {
-      name: 'disk',
-      state: 'bad',
-      says: `${says}: locks over a network do not hold`,
-      next: 'put the store on a local disk',
-    }
-  if (free !== undefined && free < 100 << 20) return { name: 'disk', state: 'warn', says, next: 'free some space' }
-  if (type !== undefined && volatile.test(type))
-    return { name: 'disk', state: 'warn', says: `${says}: it may not outlive this machine's or container's restart` }
-  return { name: 'disk', state: 'ok', says }
-}
-
-function nearest(dir: string): string {
-  let at = dir
-  for (let i = 0; i < 100 && !existsSync(at); i++) at = join(at, '..')
-  return at
-}
-
-function freeBytes(dir: string): number | undefined {
-  try {
-    const { bavail, bsize } = statfsSync(nearest(dir))
-    return bavail * bsize
-  } catch {
-    return undefined
-  }
-}
-
-/** The mount whose path is the longest beginning of the folder's; on systems without /proc, what `stat` says. */
-function fsType(dir: string): string | undefined {
-  const at = nearest(dir)
-  try {
-    let found: { readonly path: string; readonly type: string } | undefined
-    for (const mount of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
-      const [, path, type] = mount.split(' ')
-      if (path === undefined || type === undefined) continue
-      const inside = at === path || at.startsWith(path === '/' ? '/' : `${path}/`)
-      if (inside && path.length >= (found?.path.length ?? 0)) found = { path, type }
-    }
-    return found?.type
-  } catch {
-    try {
-      return execFileSync('stat', ['-f', '%T', at], { encoding: 'utf8', timeout: 2_000 }).trim()
-    } catch {
-      return undefined
-    }
-  }
-}
-
-function size(bytes: number): string {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB']
-  let n = bytes
-  let i = 0
-  while (n >= 1000 && i < units.length - 1) {
-    n /= 1000
-    i++
-  }
-  return `${i === 0 ? n : n.toFixed(1)} ${units[i] ?? ''}`
 }

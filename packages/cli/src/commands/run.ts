@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { text as streamText } from 'node:stream/consumers'
 import { resolve } from 'node:path'
 import { ConvokeError, isEnded, parseStrict, type Json, type RunRow } from 'convoke'
-import { clock, openApp, osUser, type Context } from '../context.ts'
+import { clock, openApp, osUser, shownPlace, type Context } from '../context.ts'
 import { exit, exitCodeOfRun } from '../exit.ts'
 import { interruptible } from '../interrupt.ts'
 import { progressLine, tell, tellLive } from '../progress.ts'
@@ -40,7 +40,7 @@ export async function runCommand(context: Context, workflow: string, options: Ru
   const { out } = context
   const input = await readInput(options.input, context.cwd)
   const trouble = troubleOf()
-  const { app, dir } = await openApp(context, (ref, error) => trouble.heard(ref.stream.slice(4), error))
+  const { app, place } = await openApp(context, (ref, error) => trouble.heard(ref.stream.slice(4), error))
   const stop = interruptible(out, 'parking; once more to quit at once')
   const began = clock.now()
   let run: string | undefined
@@ -52,7 +52,9 @@ export async function runCommand(context: Context, workflow: string, options: Ru
     })
     run = handle.id
     const at = out.errStyle
-    out.note(`${at.strong(run)}  ${workflow}  ${at.faint(`store ${dir ?? 'of the configuration'}. Ctrl-C is safe.`)}`)
+    out.note(
+      `${at.strong(run)}  ${workflow}  ${at.faint(`store ${place.kind === 'own' ? 'of the configuration' : shownPlace(place)}. Ctrl-C is safe.`)}`,
+    )
     const ledger = await app.ledger()
     const watching = new AbortController()
     const lines = (async () => {

@@ -32,7 +32,7 @@ export interface AppParts {
   readonly tenant: string
   readonly workflows: Readonly<Record<string, AnyWorkflow>>
   readonly openLedger: () => Promise<Ledger>
-  readonly dispatcher: (ledger: Ledger, clock: Clock) => Dispatcher
+  readonly dispatcher: (ledger: Ledger) => Promise<Dispatcher>
   readonly extend: (app: { readonly ledger: Ledger; readonly live: Live }, driven: Driven) => readonly Extension[]
   readonly clock: Clock
   readonly ids: Ids
@@ -160,7 +160,7 @@ export function createApp(parts: AppParts): App {
         onTrouble: parts.onTrouble,
         onEnded: (ref, last) => status.ended(ref, last),
       }
-      const dispatcher = parts.dispatcher(ledger, parts.clock)
+      const dispatcher = await parts.dispatcher(ledger)
       await dispatcher.start(async (ref, signal) => {
         status.driven(ref)
         const result = await leases.current().then(

@@ -81,7 +81,7 @@ function assemble(
   const app = createApp({
     tenant: 'local',
     workflows: Object.fromEntries(workflows.map((w, i) => [`w${i}`, w])),
-    dispatcher: (ledger, clock) => localDispatcher({ ledger, clock, concurrency }),
+    dispatcher: async (ledger) => localDispatcher({ ledger, clock: systemClock, concurrency }),
     extend: () => [acting],
     clock: systemClock,
     ids: systemIds(),
