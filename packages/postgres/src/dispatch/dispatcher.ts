@@ -1,0 +1,358 @@
+import type pg from 'pg'
+import {
+  ConvokeError,
+  isConvokeError,
+  type Clock,
+  type Dispatcher,
+  type Ledger,
+  type ReadyRun,
+  type StreamRef,
+} from 'convoke/adapter'
+import { openRunQueue, type RunQueue } from './queue.ts'
+import { inTurns, satisfied } from './shares.ts'
+
+export interface PostgresDispatcherOptions {
+  readonly ledger: Ledger
+  readonly clock: Clock
+  /** The database of the queue: the ledger's own, as a rule. */
+  readonly config: pg.ClientConfig
+  /** Of the ledger's tables; the queue's stand in a schema beside it. `convoke` unless said. */
+  readonly schema?: string
+  /** Runs driven at once in this process; 64 unless said. */
+  readonly concurrency?: number
+  /** Milliseconds between two looks when nothing calls; 1,000 unless said. */
+  readonly sweepMs?: number
+  /** Told when the queue fails; runs go on without it. */
+  readonly onTrouble?: (error: Error) => void
+}
+
+type Drive = Parameters<Dispatcher['start']>[0]
+
+interface Held {
+  /** On the monotonic clock. */
+  readonly until: number
+  readonly losses: number
+}
+
+const minBackoffMs = 50
+const maxBackoffMs = 5_000
+/** A run lost so often in a row is not ours to drive: another build's workflow, say. `idle` does not wait for it. */
+const hopeless = 5
+/** Ready runs fetched for each place: what finds none here is for the others. */
+const ahead = 4
+/** A change in the ledger rings in every worker at once: they look one after the other. */
+const spreadMs = 8
+
+/**
+ * Drives ready runs in this process, and shares them with the other workers on the database. Owns: which runs are driven
+ * here, which are held back after a loss, and the one timer for the next look.
+ *
+ * Invariants:
+ * 1. The ledger's ready projection is the only list of work. What is ready and was woken here begins here while there is
+ *    a place; the rest is offered to the queue, where whoever has a place takes it. Liveness of workers is the ledger's
+ *    word alone: what a dead one held is ready again.
+ * 2. A job of the queue is a hint that may be stale, doubled or lost. A run that was offered and is still ready at a later
+ *    look begins here, queue or no queue; without an answering queue everything does.
+ * 3. A run is driven at most once at a time here. Who drives it elsewhere is the ledger's business.
+ * 4. One look at a time; calls during a look lead to exactly one more. Offers and takes go one after the other, so that
+ *    what is being taken is not offered again.
+ * 5. A run that was lost is not tried again before its back-off has passed, so a failing one cannot spin.
+ * 6. The tenant with the fewest places goes first; priorities order the runs of a tenant.
+ * 7. Once stopped, nothing begins and the ledger is no longer called.
+ */
+export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatcher {
+  const { ledger, clock, config, schema = 'convoke', concurrency = 64, sweepMs = 1_000 } = options
+  const onTrouble = options.onTrouble ?? (() => undefined)
+  const driven = new Map<string, Promise<void>>()
+  const places = new Map<string, number>()
+  const held = new Map<string, Held>()
+  /** When a run that was driven here came to rest, and when one was offered, on the monotonic clock. */
+  const rested = new Map<string, number>()
+  const offered = new Map<string, number>()
+  const woken = new Set<string>()
+  const idlers = new Set<() => void>()
+  const stopping = new AbortController()
+  let drive: Drive | undefined
+  let queue: RunQueue | undefined
+  let queueing: Promise<unknown> = Promise.resolve()
+  let looking: Promise<void> | undefined
+  let again = false
+  let taking: Promise<void> | undefined
+  let takeAgain = false
+  /** Whether the queue may hold something, as far as is known here. */
+  let stocked = true
+  let timer: { readonly at: number; readonly cancel: AbortController } | undefined
+  let unsubscribe: (() => void) | undefined
+
+  const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
+  const free = (): number => (stopping.signal.aborted ? 0 : concurrency - driven.size)
+
+  function look(): void {
+    if (drive === undefined || stopping.signal.aborted) return
+    if (looking !== undefined) {
+      again = true
+      return
+    }
+    looking = sweep()
+      .catch((error: unknown) => {
+        // A store that does not answer is asked again; one that was closed is not.
+        if (isConvokeError(error, 'LEDGER_CLOSED')) release()
+        else lookIn(sweepMs)
+      })
+      .finally(() => {
+        looking = undefined
+        const more = again
+        again = false
+        if (more) look()
+      })
+  }
+
+  async function sweep(): Promise<void> {
+    cancelTimer()
+    // Without a free place there is nothing to ask for: whoever makes one looks.
+    if (free() <= 0) {
+      if (idlers.size > 0) lookIn(sweepMs)
+      return
+    }
+    const asked = clock.monotonic()
+    const now = clock.now()
+    const limit = driven.size + held.size + concurrency * ahead
+    const ready = await readyRuns(now, limit)
+    if (stopping.signal.aborted) return
+    forget(ready, ready.length < limit)
+    const left: ReadyRun[] = []
+    const mono = clock.monotonic()
+    for (const run of inTurns(ready, places)) {
+      const key = keyOf(run.ref)
+      // What came to rest here since was ready when it was asked for.
+      if (driven.has(key) || (rested.get(key) ?? -1) >= asked || (held.get(key)?.until ?? 0) > mono) continue
+      const since = offered.get(key)
+      const isOurs = queue === undefined || woken.has(key) || (since !== undefined && mono - since >= sweepMs / 2)
+      if (isOurs && free() > 0) begin(key, run.ref)
+      else if (since === undefined || mono - since >= sweepMs) left.push(run)
+    }
+    if (left.length > 0) await offer(left)
+    if (stopping.signal.aborted) return
+    const due = await ledger.nextDue(now)
+    let next = due === undefined ? sweepMs : Math.min(sweepMs, due - clock.now())
+    for (const { until } of held.values()) if (until > mono) next = Math.min(next, until - mono)
+    // Somebody else may take and finish what is waited for.
+    if (idlers.size > 0 && ready.length > 0) next = Math.min(next, minBackoffMs)
+    lookIn(next)
+    // What was asked before somebody called does not answer them.
+    if (!again && driven.size === 0 && ready.every(({ ref }) => isHopeless(ref))) release()
+  }
+
+  /** When there is more than can be shown, tenants that the ledger's order hides are asked for by name. */
+  async function readyRuns(now: number, limit: number): Promise<ReadyRun[]> {
+    const ready = await ledger.ready({ now, limit })
+    if (ready.length < limit || queue === undefined) return ready
+    const shown = new Set(ready.map(({ ref }) => ref.tenant))
+    const tenants = (await queue.tenants(now).catch(troubled)) ?? []
+    for (const tenant of tenants.filter((one) => !shown.has(one)).slice(0, concurrency))
+      ready.push(...(await ledger.ready({ now, limit: ahead, tenant })))
+    return ready
+  }
+
+  function offer(runs: readonly ReadyRun[]): Promise<void> {
+    return inLine(async () => {
+      const fresh = runs.filter(({ ref }) => !driven.has(keyOf(ref)))
+      if (queue === undefined || fresh.length === 0) return
+      for (const { ref } of fresh) offered.set(keyOf(ref), clock.monotonic())
+      stocked = true
+      await queue.offer(fresh).catch((error: unknown) => {
+        troubled(error)
+        // Then they are for us, at the next look.
+        for (const { ref } of fresh) woken.add(keyOf(ref))
+        again = true
+      })
+      take()
+    })
+  }
+
+  /** Takes as much from the queue as there are places. */
+  function take(): void {
+    if (drive === undefined || queue === undefined || free() <= 0) return
+    if (taking !== undefined) {
+      takeAgain = true
+      return
+    }
+    taking = inLine(takeSome)
+      .catch(troubled)
+      .finally(() => {
+        taking = undefined
+        const more = takeAgain
+        takeAgain = false
+        if (more) take()
+      })
+  }
+
+  async function takeSome(): Promise<void> {
+    if (queue === undefined || free() <= 0) return
+    const wanted = free()
+    const full = satisfied(places, concurrency)
+    const found = await queue.take(wanted, full)
+    if (full.length > 0 && found.length < wanted) found.push(...(await queue.take(wanted - found.length, [])))
+    stocked = found.length === wanted
+    const mono = clock.monotonic()
+    for (const ref of found) {
+      const key = keyOf(ref)
+      if (!driven.has(key) && (held.get(key)?.until ?? 0) <= mono) begin(key, ref)
+    }
+  }
+
+  function inLine<T>(act: () => Promise<T>): Promise<T> {
+    const turn = queueing.then(act)
+    queueing = turn.catch(() => undefined)
+    return turn
+  }
+
+  function troubled(error: unknown): undefined {
+    onTrouble(error instanceof Error ? error : new Error(String(error)))
+    return undefined
+  }
+
+  function begin(key: string, ref: StreamRef): void {
+    // Taken from the queue while we were told to stop: it is ready still, and others look.
+    if (stopping.signal.aborted) return
+    woken.delete(key)
+    offered.delete(key)
+    places.set(ref.tenant, (places.get(ref.tenant) ?? 0) + 1)
+    const work = Promise.resolve()
+      .then(() => (drive as Drive)(ref, stopping.signal))
+      .catch(() => 'lost' as const)
+      .then((result) => {
+        driven.delete(key)
+        rested.set(key, clock.monotonic())
+        const left = (places.get(ref.tenant) ?? 1) - 1
+        if (left === 0) places.delete(ref.tenant)
+        else places.set(ref.tenant, left)
+        if (result === 'lost') holdBack(key)
+        else held.delete(key)
+        if (stocked) take()
+        if (!stocked || driven.size === 0) look()
+        else lookIn(Math.min(sweepMs, minBackoffMs))
+      })
+    driven.set(key, work)
+  }
+
+  function holdBack(key: string): void {
+    const losses = (held.get(key)?.losses ?? 0) + 1
+    const backoff = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(losses - 1, 10))
+    held.set(key, { until: clock.monotonic() + backoff, losses })
+  }
+
+  /** What is no longer ready, here or for us, need not be remembered. */
+  function forget(ready: readonly ReadyRun[], isAll: boolean): void {
+    const mono = clock.monotonic()
+    for (const [key, at] of rested) if (mono - at > 10_000) rested.delete(key)
+    if (!isAll) return
+    const known = new Set(ready.map(({ ref }) => keyOf(ref)))
+    for (const [key, { until }] of held) if (!known.has(key) && !driven.has(key) && until <= mono) held.delete(key)
+    for (const key of offered.keys()) if (!known.has(key)) offered.delete(key)
+    // A wake may come before what it is about can be seen, never long before.
+    if (!again) for (const key of woken) if (!known.has(key)) woken.delete(key)
+  }
+
+  function isHopeless(ref: StreamRef): boolean {
+    return (held.get(keyOf(ref))?.losses ?? 0) >= hopeless
+  }
+
+  function release(): void {
+    for (const done of idlers) done()
+    idlers.clear()
+  }
+
+  /** Looks after so many milliseconds, or earlier if that was decided before. */
+  function lookIn(ms: number): void {
+    const at = clock.monotonic() + Math.max(1, ms)
+    if (stopping.signal.aborted || (timer !== undefined && timer.at <= at)) return
+    cancelTimer()
+    const cancel = new AbortController()
+    timer = { at, cancel }
+    clock.sleep(Math.max(1, ms), cancel.signal, { background: idlers.size === 0 }).then(
+      () => {
+        if (timer?.cancel === cancel) timer = undefined
+        look()
+        // Should the bell be out of order.
+        take()
+      },
+      () => undefined,
+    )
+  }
+
+  function cancelTimer(): void {
+    timer?.cancel.abort()
+    timer = undefined
+  }
+
+  return {
+    wake(run, { at = 0 } = {}) {
+      const ms = at - clock.now()
+      if (ms > 0) lookIn(Math.min(sweepMs, ms))
+      else {
+        const key = keyOf(run)
+        // Whoever wakes a run knows of something new: it deserves a try now.
+        const hold = held.get(key)
+        if (hold !== undefined) held.set(key, { ...hold, until: 0 })
+        woken.add(key)
+        look()
+      }
+      return Promise.resolve()
+    },
+    async start(toDrive) {
+      if (stopping.signal.aborted || drive !== undefined) return
+      drive = toDrive
+      const onBell = (): void => {
+        stocked = true
+        take()
+      }
+      try {
+        const opened = await inLine(() => openRunQueue({ config, schema, onBell, onTrouble }))
+        if (stopping.signal.aborted) return await opened.close()
+        queue = opened
+      } catch (cause) {
+        drive = undefined
+        throw unreachable(cause)
+      }
+      unsubscribe = ledger.onChange(() => lookIn(1 + Math.random() * spreadMs))
+      look()
+    },
+    async stop() {
+      stopping.abort()
+      unsubscribe?.()
+      cancelTimer()
+      await looking
+      await taking
+      await Promise.all(driven.values())
+      await queueing
+      const its = queue
+      queue = undefined
+      await its?.close()
+      release()
+    },
+    idle() {
+      if (stopping.signal.aborted) return Promise.resolve()
+      return new Promise((resolve) => {
+        idlers.add(resolve)
+        // The next timer has to keep the process alive.
+        cancelTimer()
+        look()
+      })
+    },
+  }
+}
+
+function unreachable(cause: unknown): ConvokeError {
+  if (isConvokeError(cause)) return cause
+  const { code } = cause as { code?: unknown }
+  return new ConvokeError(
+    'ENGINE_UNREACHABLE',
+    `the queue of the workers cannot be used: ${(cause as Error).message}`,
+    {
+      details: typeof code === 'string' ? { sqlstate: code } : {},
+      next: 'check the URL, and that its user may create a schema in the database',
+      cause,
+    },
+  )
+}
