@@ -1,0 +1,51 @@
+// For authors of adapters: what a ledger, a dispatcher or a transport of another package is made of. The pure functions
+// decide what records mean, so that all ledgers mean the same.
+export { canonicalize, deepFreeze } from './core/canonical.ts'
+export { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from './core/errors.ts'
+export { sha256 } from './core/hash.ts'
+export type { Json, JsonObject } from './core/json.ts'
+export {
+  inboxStream,
+  isEnded,
+  project,
+  projectionVersion,
+  runIdOf,
+  runStream,
+  type ApprovalRow,
+  type Change,
+  type RunRow,
+  type RunStatus,
+} from './core/projections.ts'
+export {
+  bodyOf,
+  emptyHash,
+  emptyHead,
+  faultOf,
+  headerText,
+  parseRef,
+  refOf,
+  seal,
+  type Blob,
+  type Cause,
+  type Head,
+  type LedgerRecord,
+  type RecordRef,
+} from './core/record.ts'
+export { isProjected } from './ledger-sqlite/projections.ts'
+export { causesText, outsideLabels, parseCauses, parseShape, shapeText, type Shape } from './ledger-sqlite/wire.ts'
+export type { Dispatcher } from './ports/dispatcher.ts'
+export type {
+  AppendOptions,
+  Claim,
+  Guard,
+  InboxMessage,
+  Ledger,
+  Lease,
+  Position,
+  Posted,
+  ReadyRun,
+  RunFilter,
+  StreamAppend,
+  StreamRef,
+} from './ports/ledger.ts'
+export type { Clock, Ids } from './ports/runtime.ts'

@@ -1,0 +1,22 @@
+import { owning } from './function-owning.ts'
+import { functions } from './functions.ts'
+import { tables } from './tables.ts'
+
+/**
+ * One step of the schema, made in a transaction. Numbers go up by one and are never reused; a step that was released is
+ * never changed. Workers of the version before go on working while the next one's steps are made: a step adds (tables,
+ * columns that may be null, functions under a new number) and takes nothing away that they use. What they no longer
+ * need is taken away a version later, by a step with `breaks`.
+ */
+export interface Migration {
+  readonly number: number
+  readonly what: string
+  readonly sql: string
+  /** Builds that know nothing of this step can no longer work with the store. */
+  readonly breaks?: true
+}
+
+export const migrations: readonly Migration[] = [
+  { number: 1, what: 'tables', sql: tables },
+  { number: 2, what: 'functions', sql: functions + owning },
+]

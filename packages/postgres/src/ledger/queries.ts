@@ -1,0 +1,134 @@
+import {
+  runIdOf,
+  runStream,
+  type ApprovalRow,
+  type Ledger,
+  type ReadyRun,
+  type RunFilter,
+  type RunRow,
+  type RunStatus,
+  type StreamRef,
+} from 'convoke/adapter'
+import type { Database } from './database.ts'
+import { checkTenant } from './prepare.ts'
+import { fromJsonb, fromText, toText } from './text.ts'
+
+// Questions to the projections. Each walks an index in the order of its answer and stops at its limit, so that it costs
+// what it gives, not what is stored: one walk for each status, or for each priority, then merged. A queued run that
+// somebody has claimed shows as running: a claim writes no record.
+
+export interface Queries {
+  run(ref: StreamRef): Promise<RunRow | undefined>
+  runs(filter: RunFilter): Promise<RunRow[]>
+  approval(tenant: string, id: string): Promise<ApprovalRow | undefined>
+  approvals: Ledger['approvals']
+  ready: Ledger['ready']
+  nextDue(now: number): Promise<number | undefined>
+  guardOwner(tenant: string, key: string): Promise<string | undefined>
+}
+
+export function createQueries(database: Database, schema: string): Queries {
+  const owned = `(r.status = 'queued' AND EXISTS (SELECT FROM ${schema}.streams s WHERE s.id = r.stream AND s.owner IS NOT NULL))`
+  const priorities = `WITH RECURSIVE p(priority) AS (
+      (SELECT priority FROM ${schema}.runs WHERE due IS NOT NULL ORDER BY priority DESC LIMIT 1)
+    UNION ALL
+      SELECT (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL AND r.priority < p.priority
+        ORDER BY r.priority DESC LIMIT 1) FROM p WHERE p.priority IS NOT NULL)`
+  const free = `NOT EXISTS (SELECT FROM ${schema}.streams s JOIN ${schema}.workers w ON w.id = s.owner
+    WHERE s.id = r.stream AND w.expires > clock_timestamp() AND NOT w.gone)`
+
+  function toRun([doc, owned]: readonly (string | null)[]): RunRow {
+    const row = fromJsonb(doc as string) as RunRow
+    return owned === 't' ? { ...row, status: 'running' } : row
+  }
+
+  /** Conditions by what the filter names; values are parameters always. */
+  function runsQuery(filter: RunFilter): { text: string; values: unknown[] } {
+    const values: unknown[] = [toText(checkTenant(filter.tenant)), filter.limit ?? 100]
+    const where = ['r.tenant = $1']
+    const add = (value: unknown): string => `$${values.push(value)}`
+    if (filter.workflow !== undefined) where.push(`r.workflow = ${add(toText(filter.workflow))}`)
+    if (filter.tag !== undefined) where.push(`r.doc->'tags' ? ${add(toText(filter.tag))}`)
+    if (filter.before !== undefined)
+      where.push(
+        `(r.started, r.run) < (SELECT b.started, b.run FROM ${schema}.runs b WHERE b.tenant = $1 AND b.run = ${add(toText(filter.before))})`,
+      )
+    const order = 'ORDER BY started DESC, run DESC LIMIT $2'
+    const one = (more: readonly string[]): string =>
+      `SELECT r.doc, ${owned} AS owned, r.started, r.run FROM ${schema}.runs r WHERE ${[...where, ...more].join(' AND ')} ${order}`
+    if (filter.status === undefined) return { text: one([]), values }
+    const wanted = new Set<RunStatus>(filter.status)
+    const walks = [...wanted].map((status) =>
+      one([`r.status = ${add(status)}`, ...(status === 'queued' && !wanted.has('running') ? [`NOT ${owned}`] : [])]),
+    )
+    if (wanted.has('running') && !wanted.has('queued')) walks.push(one([`r.status = 'queued'`, owned]))
+    if (walks.length === 0) walks.push(one(['false']))
+    return { text: `SELECT * FROM (${walks.map((walk) => `(${walk})`).join(' UNION ALL ')}) AS found ${order}`, values }
+  }
+
+  return {
+    async run(ref) {
+      const [row] = await database.query({
+        text: `SELECT r.doc, ${owned} FROM ${schema}.runs r WHERE r.tenant = $1 AND r.run = $2`,
+        values: [toText(checkTenant(ref.tenant)), toText(runIdOf(ref.stream))],
+        name: `convoke ${schema} run`,
+      })
+      return row === undefined ? undefined : toRun(row)
+    },
+    async runs(filter) {
+      return (await database.query(runsQuery(filter))).map(toRun)
+    },
+    async approval(tenant, id) {
+      const [row] = await database.query({
+        text: `SELECT doc FROM ${schema}.approvals WHERE tenant = $1 AND id = $2`,
+        values: [toText(checkTenant(tenant)), toText(id)],
+      })
+      return row === undefined ? undefined : (fromJsonb(row[0] as string) as ApprovalRow)
+    },
+    async approvals(filter) {
+      const values: unknown[] = [toText(checkTenant(filter.tenant)), filter.limit ?? 100]
+      const where = ['tenant = $1']
+      if (filter.status !== undefined) where.push(`status = $${values.push(filter.status)}`)
+      if (filter.run !== undefined) where.push(`run = $${values.push(toText(filter.run))}`)
+      const rows = await database.query({
+        text: `SELECT doc FROM ${schema}.approvals WHERE ${where.join(' AND ')} ORDER BY requested, id LIMIT $2`,
+        values,
+      })
+      return rows.map(([doc]) => fromJsonb(doc as string) as ApprovalRow)
+    },
+    async ready({ now, limit, tenant }) {
+      const of = tenant === undefined ? '' : 'AND r.tenant = $3'
+      const rows = await database.query({
+        text: `${priorities} SELECT found.* FROM p CROSS JOIN LATERAL (
+            SELECT r.tenant, r.run, r.due, r.priority FROM ${schema}.runs r
+              WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due <= $1 ${of} AND ${free}
+              ORDER BY r.due, r.tenant, r.run LIMIT $2) AS found
+          WHERE p.priority IS NOT NULL ORDER BY found.priority DESC, found.due, found.tenant, found.run LIMIT $2`,
+        values: [now, limit, ...(tenant === undefined ? [] : [toText(tenant)])],
+        name: `convoke ${schema} ready ${of}`,
+      })
+      return rows.map(([tenant, run, due, priority]): ReadyRun => ({
+        ref: { tenant: fromText(tenant as string), stream: runStream(fromText(run as string)) },
+        due: Number(due),
+        priority: Number(priority),
+      }))
+    },
+    async nextDue(now) {
+      const [row] = await database.query({
+        text: `${priorities} SELECT min(found.due) FROM p CROSS JOIN LATERAL (SELECT r.due FROM ${schema}.runs r
+          WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due > $1 ORDER BY r.due LIMIT 1) AS found`,
+        values: [now],
+        name: `convoke ${schema} due`,
+      })
+      const due = row?.[0] ?? undefined
+      return due === undefined ? undefined : Number(due)
+    },
+    async guardOwner(tenant, key) {
+      const [row] = await database.query({
+        text: `SELECT owner FROM ${schema}.uniques WHERE tenant = $1 AND key = $2`,
+        values: [toText(checkTenant(tenant)), toText(key)],
+      })
+      return row === undefined ? undefined : fromText(row[0] as string)
+    },
+  }
+}
