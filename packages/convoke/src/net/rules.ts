@@ -45,7 +45,7 @@ function make(rules: NetworkRules, key: string): Admission {
         throw denied(url, `${url.protocol} is not http or https`)
       if (url.username !== '' || url.password !== '') throw denied(url, 'it carries a user or a password')
       const host = hostOf(url)
-      if (host === '') throw denied(url, 'it names no host')
+      if (host === '' || host.split('.').includes('')) throw denied(url, 'it names no host')
       const port = portOf(url)
       if (badPorts.has(port)) throw denied(url, `port ${port} belongs to another protocol`)
       if (hosts !== undefined && !hosts.some((rule) => rule(host, port)))
