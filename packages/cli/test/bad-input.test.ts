@@ -113,9 +113,9 @@ describe('the store', () => {
     expect(existsSync(join(at.dir, 'nowhere'))).toBe(false)
   })
 
-  test('STORE_UNUSABLE for an address, which this version has no store for', async () => {
-    const done = await at.cli(['runs'], { env: { CONVOKE_STORE: 'postgres://user:secret@host/db' } })
-    expectRefused(done, 2, 'STORE_UNUSABLE', 'postgres://')
+  test('STORE_UNUSABLE for an address of a kind that no store is for', async () => {
+    const done = await at.cli(['runs'], { env: { CONVOKE_STORE: 'mysql://user:secret@host/db' } })
+    expectRefused(done, 2, 'STORE_UNUSABLE', 'mysql://')
     expect(done.err).not.toContain('secret')
   })
 
