@@ -1,6 +1,7 @@
 import { ConvokeError } from '../core/errors.ts'
 import { canonicalize } from '../core/canonical.ts'
 import { sha256 } from '../core/hash.ts'
+import type { Json } from '../core/json.ts'
 import { encodeName } from '../core/path.ts'
 import type { AnyRole, Role } from '../contracts/role.ts'
 import type { Model } from '../ports/model.ts'
@@ -39,6 +40,22 @@ export interface LoopAgent extends AgentBase {
 
 export type Agent = CodeAgent | LoopAgent
 
+/**
+ * What an agent's code may give for a role's output: the shape is the role's, and TypeScript checks it. Which of several
+ * literals a string is it cannot know here ("delivery" is a string by the time it looks); the role's schema does.
+ */
+export type Loose<T> = Json extends T
+  ? T
+  : T extends string
+    ? string
+    : T extends number
+      ? number
+      : T extends boolean
+        ? boolean
+        : T extends object
+          ? { [K in keyof T]: Loose<T[K]> }
+          : T
+
 export interface CodeAgentDefinition<I, O> {
   readonly role: Role<I, O>
   /** The role's name unless said. */
@@ -46,7 +63,7 @@ export interface CodeAgentDefinition<I, O> {
   /** `1` unless said. */
   readonly version?: string
   /** Deterministic except through the context. Returns the value, or `answer(value, { claims, … })`. */
-  readonly run: (context: AgentContext, input: I) => Promise<O | Answer<O>>
+  readonly run: (context: AgentContext, input: I) => Promise<NoInfer<Loose<O> | Answer<Loose<O>>>>
 }
 
 export interface LoopAgentDefinition<I, O> {
