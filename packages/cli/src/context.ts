@@ -92,7 +92,7 @@ export function engineOf(context: Context, config: Config | undefined): string |
 
 /** Opens a store that is there. @throws STORE_UNUSABLE, ADAPTER_MISSING and what the store says */
 export async function openLedgerAt(place: Exclude<Place, { kind: 'own' }>): Promise<Ledger> {
-  if (place.kind === 'address') return await openStoreAt(place.address, { clock, ids: systemIds() })
+  if (place.kind === 'address') return await openStoreAt(place.address, { clock, ids: systemIds(), migrate: false })
   if (!existsSync(join(place.dir, 'ledger.db')))
     throw new ConvokeError('STORE_UNUSABLE', `there is no store in ${place.dir}`, {
       details: { dir: place.dir },

@@ -23,7 +23,7 @@ export async function doctorCommand(context: Context): Promise<number> {
     return checks
       .map((c) => {
         const next = c.next === undefined ? '' : `\n  ${' '.repeat(width)}  ${out.style.faint(`next: ${c.next}`)}`
-        return `${mark[c.state]} ${c.name.padEnd(width)}  ${c.code === undefined ? '' : `${c.code}  `}${c.says}${next}`
+        return `${mark[c.state]} ${c.name.padEnd(width)}  ${c.code === undefined || c.state === 'ok' ? '' : `${c.code}  `}${c.says}${next}`
       })
       .join('\n')
   })
@@ -155,7 +155,8 @@ async function database(
     const module = await storeModule(place.address)
     const found = (await module.inspectStore?.(place.address)) ?? []
     checks.push(...found)
-    if (found.some((one) => one.state === 'bad')) return
+    // A store that is not there yet, or lacks steps, is opened by nobody who only looks.
+    if (found.some((one) => one.state === 'bad' || one.code === 'STORE_OUTDATED')) return
     const ledger = await openLedgerAt(place)
     try {
       await runs(ledger, tenantOf(context, config), undefined, checks)

@@ -12,6 +12,8 @@ export interface StoreOptions {
   readonly probe?: Probe
   /** How long a worker that shows no life keeps its runs, in milliseconds. */
   readonly leaseMs?: number
+  /** `false`: a store that would have to be made or changed first is refused with STORE_OUTDATED. */
+  readonly migrate?: boolean
 }
 
 /** One thing that `convoke doctor` looked at. */

@@ -1,6 +1,6 @@
 import { PgBoss } from 'pg-boss'
 import type { Clock, Dispatcher, Ledger } from 'convoke/adapter'
-import { targetOf } from '../ledger/open.ts'
+import { targetOfAddress } from '../address.ts'
 import { openStatements } from './connection.ts'
 import { postgresDispatcher } from './dispatcher.ts'
 import { queueSchemaOf } from './queue.ts'
@@ -32,7 +32,7 @@ export interface EngineFinding {
  */
 export function openEngine(address: string, options: PostgresEngineOptions): Promise<Dispatcher> {
   const { ledger, clock, concurrency, onTrouble } = options
-  const { config, where } = targetOf(address)
+  const { config, where } = targetOfAddress(address)
   return Promise.resolve(
     postgresDispatcher({
       ledger,
@@ -48,7 +48,7 @@ export function openEngine(address: string, options: PostgresEngineOptions): Pro
 /** Looks at the queue and changes nothing. Never rejects. */
 export async function inspectEngine(address: string): Promise<readonly EngineFinding[]> {
   try {
-    const { config, where } = targetOf(address)
+    const { config, where } = targetOfAddress(address)
     const schema = queueSchemaOf(where.schema)
     const statements = openStatements({ ...config, application_name: 'convoke doctor' }, 1)
     try {
