@@ -12,6 +12,7 @@ export { forkRun, type ForkOptions } from './app/fork.ts'
 export { outputsOf } from './app/rooms.ts'
 export type { RunEvent, RunHandle } from './app/handle.ts'
 export type { Run } from './app/run.ts'
+export { engineModule, openStoreAt, schemeOf, shownAddress, storeModule } from './connect.ts'
 export { convoke, defineConfig, type ConvokeOptions } from './convoke.ts'
 export type { Claim, Evidence, Outcome, StatedClaim } from './contracts/outcome.ts'
 export { role, squad, type AnyRole, type Role } from './contracts/role.ts'
@@ -26,7 +27,7 @@ export { costOf } from './costs/cost.ts'
 export { diffActions } from './gateway/action.ts'
 export { decideApproval, escalateApproval } from './gateway/decisions.ts'
 export type { Guardrail } from './gateway/guardrail.ts'
-export { policy, type Policy, type PolicyRule } from './gateway/policy.ts'
+export { policy, type Policy, type PolicyRule } from './policy/policy.ts'
 export { envSecrets, firstOf } from './gateway/secrets.ts'
 export {
   tool,
@@ -39,6 +40,16 @@ export {
 } from './gateway/tool.ts'
 export { fromAiSdk } from './models/from-ai-sdk.ts'
 export { keyHint, resolveModel } from './models/resolve.ts'
+export type {
+  EngineModule,
+  EngineOptions,
+  Finding,
+  MigrateOptions,
+  Migrated,
+  StoreModule,
+  StoreOptions,
+} from './ports/adapters.ts'
+export type { Dispatcher } from './ports/dispatcher.ts'
 export type { Ledger } from './ports/ledger.ts'
 export type { NetworkRules } from './ports/network.ts'
 export type { Secrets } from './ports/secrets.ts'
@@ -51,3 +62,8 @@ export { inboxStream, isEnded, runStream } from './core/projections.ts'
 export { systemClock } from './system/clock.ts'
 export { fileSecrets } from './system/file-secrets.ts'
 export { systemIds } from './system/ids.ts'
+export type { Constraint } from './core/constraint.ts'
+export type { Labels } from './core/labels.ts'
+export type { Accepts, Tolerance } from './flow/sink.ts'
+export type { Grant } from './grants/grant.ts'
+export { liftHalt, orderHalt, standingHalts, type Halt, type HaltTarget } from './policy/halts.ts'

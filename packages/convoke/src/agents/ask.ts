@@ -7,6 +7,7 @@ import { validate } from '../contracts/schema.ts'
 import type { Scope } from '../replay/scope.ts'
 import type { Completion, Operation, Task } from '../replay/types.ts'
 import { asAnswer } from './answer.ts'
+import { assertGrants, type GrantSet } from '../grants/grant.ts'
 import { agentContext } from './context.ts'
 import type { Agent, CodeAgent } from './define.ts'
 import { environmentOf } from './environment.ts'
@@ -57,11 +58,17 @@ export function askOperation(
     kind: 'ask',
     name: options.name ?? role.name,
     target: role.name,
-    input: { input: input ?? null, ...(agent === undefined ? {} : { agent }), ...terms },
+    input: {
+      input: input ?? null,
+      ...(agent === undefined ? {} : { agent }),
+      ...terms,
+      ...(options.grants === undefined ? {} : { grants: options.grants }),
+    },
     declared: true,
     environment: environmentOf(deps, role, filled),
     fold: true,
     ...(options.from === undefined ? {} : { from: options.from }),
+    ...(options.flow === undefined ? {} : { flow: options.flow }),
     ...(filled === undefined ? {} : { actor: { kind: 'agent', id: filled.name, version: filled.version } }),
     orchestrate: (scope, task) => {
       ran = true
@@ -175,6 +182,7 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
     requested: { record: ref },
     terms,
     session,
+    bounds: boundsOf(options, task.path, around),
     evidence: evidenceBook(() => engine.time, deps.redact, session?.segments),
     meter,
     depth: (around?.depth ?? 0) + 1,
@@ -194,6 +202,16 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
   if (agent.work === 'code' && role.evidence !== 'none')
     work.evidence.add({ content: (input ?? null) as Json, from: { record: ref }, title: 'input', asOf: at }, 'input')
   return work
+}
+
+/** What the asker is bound to, what its role was granted if it says so, and what it narrows this task to. */
+function boundsOf({ grants }: AskOptions, path: string, around: AskWork | undefined): readonly GrantSet[] {
+  if (grants !== undefined) assertGrants(grants, `the ask ${path}`)
+  return [
+    ...(around?.bounds ?? []),
+    ...(around?.role.grants === undefined ? [] : [{ from: `role:${around.role.name}`, grants: around.role.grants }]),
+    ...(grants === undefined ? [] : [{ from: `ask:${path}`, grants }]),
+  ]
 }
 
 interface CarriedOut {

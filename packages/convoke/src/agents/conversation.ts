@@ -2,6 +2,7 @@ import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError, type ErrorData } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
+import type { Labels } from '../core/labels.ts'
 import { parseRef, type Blob, type RecordRef } from '../core/record.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import type { Message, Part } from '../ports/model.ts'
@@ -26,6 +27,8 @@ export interface Conversation {
   digest: string
   loaded: boolean
   readonly messages: Message[]
+  /** Of what was said before it was loaded. */
+  readonly labels?: Labels | undefined
 }
 
 export function freshConversation(): Conversation {
@@ -38,10 +41,12 @@ export interface SessionState {
   readonly digest: string
   /** Segments that were numbered so far: names do not repeat within a conversation. */
   readonly segments: number
+  /** What the asks before had seen, where it says more than sources. */
+  readonly labels?: Labels
 }
 
 export function continueConversation(state: SessionState): Conversation {
-  return { base: state.base, digest: state.digest, loaded: false, messages: [] }
+  return { base: state.base, digest: state.digest, loaded: false, messages: [], labels: state.labels }
 }
 
 export function storedMessage(message: Message): Added {

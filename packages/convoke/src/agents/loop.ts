@@ -24,7 +24,7 @@ import { toolbox, useTools } from './tools.ts'
 export interface LoopResult {
   readonly accepted: Accepted
   readonly model: string
-  readonly session: SessionState
+  readonly session: Omit<SessionState, 'labels'>
 }
 
 /**

@@ -90,6 +90,7 @@ export function modelOperation(call: ModelCall, deps: ModelCallDeps): Operation 
     input: { conversation: digestWith(conversation.digest, added), request: sha256(canonicalize(shape)) },
     declared: true,
     causes,
+    ...(conversation.labels === undefined ? {} : { labels: conversation.labels }),
     actor: { kind: 'model', id: model.id },
     execute: async (task) => {
       await task.durable()

@@ -1,5 +1,6 @@
 import { sha256 } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
+import { isLabelled, labelsJson } from '../core/labels.ts'
 import type { Scope } from '../replay/scope.ts'
 import type { Entry } from '../replay/types.ts'
 import type { SessionState } from './conversation.ts'
@@ -31,7 +32,12 @@ export function keepSession(scope: Scope, entry: Entry): void {
   if (typeof role !== 'string' || typeof name !== 'string') return
   const key = cellName(role, name)
   scope.transaction.board?.set(key, {
-    value: { base, digest, segments } as unknown as Json,
+    value: {
+      base,
+      digest,
+      segments,
+      ...(isLabelled(entry.record.labels) ? { labels: labelsJson(entry.record.labels) } : {}),
+    } as unknown as Json,
     version: (scope.cell(key)?.version ?? 0) + 1,
     ref: `${entry.record.stream}@${entry.record.seq}`,
   })

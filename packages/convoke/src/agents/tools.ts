@@ -7,7 +7,8 @@ import type { AnyRole } from '../contracts/role.ts'
 import { callOperation } from '../gateway/call.ts'
 import type { Caller } from '../gateway/deps.ts'
 import { undoOperation, type RunCallOptions } from '../gateway/extend.ts'
-import { matches } from '../gateway/policy.ts'
+import { matches } from '../core/patterns.ts'
+import { reaches } from '../grants/grant.ts'
 import type { AnyTool, Tool } from '../gateway/tool.ts'
 import type { ModelTool, Part } from '../ports/model.ts'
 import type { Operation } from '../replay/types.ts'
@@ -54,7 +55,10 @@ export function toolbox(work: AskWork): Toolbox {
 
 /** Tools of the app that are within a role's reach; its list may use `*`. */
 export function toolsOf(deps: Pick<AgentDeps, 'tools'>, role: AnyRole): AnyTool[] {
-  return [...deps.tools.values()].filter((tool) => role.tools.some((pattern) => matches(pattern, tool.name)))
+  const { tools, grants } = role
+  return [...deps.tools.values()].filter(
+    (tool) => tools.some((pattern) => matches(pattern, tool.name)) && (grants === undefined || reaches(grants, tool)),
+  )
 }
 
 /** A call on behalf of the ask's agent; the gateway judges it by the role. */
@@ -64,6 +68,8 @@ export function callOf<I, O>(work: AskWork, tool: Tool<I, O>, input: I, options:
     actor: { kind: 'agent', id: agent.name, version: agent.version },
     role: role.name,
     tools: role.tools,
+    ...(role.grants === undefined ? {} : { grants: { from: `role:${role.name}`, grants: role.grants } }),
+    bounds: work.bounds,
   }
   const { undo, ...rest } = options
   return callOperation(

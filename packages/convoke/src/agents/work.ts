@@ -2,6 +2,7 @@ import type { AnyRole } from '../contracts/role.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordRef } from '../core/record.ts'
 import type { GatewayDeps } from '../gateway/deps.ts'
+import type { Grant, GrantSet } from '../grants/grant.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import type { Model } from '../ports/model.ts'
@@ -51,6 +52,13 @@ export interface AskOptions extends TaskTerms {
   readonly name?: string
   /** What it builds on besides its input. */
   readonly from?: readonly unknown[]
+  /** Narrows what may be done in this task, and in every task that it leads to; it can give nothing. */
+  readonly grants?: readonly Grant[]
+  /**
+   * `data`: the task depends on its input and `from` only, whoever writes this says; it begins with their labels, and not
+   * with those of everything that the scope has seen. For code, never for models.
+   */
+  readonly flow?: 'data'
 }
 
 /** One ask while it is worked on. Owned by `ask.ts`; lives as long as the ask's scope. */
@@ -65,6 +73,8 @@ export interface AskWork {
   readonly requested: { readonly record: RecordRef }
   readonly terms: TaskTerms
   readonly session: SessionState | undefined
+  /** What the ask is bound to besides its role's own grants: all of them hold, also for what it asks. */
+  readonly bounds: readonly GrantSet[]
   readonly evidence: EvidenceBook
   readonly meter: Meter
   /** Asks around this one. */

@@ -1,6 +1,7 @@
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import { runStream } from '../core/projections.ts'
+import { joinLabels, type Labels } from '../core/labels.ts'
+import { runIdOf, runStream } from '../core/projections.ts'
 import type { Actor } from '../core/record.ts'
 import type { Dispatcher } from '../ports/dispatcher.ts'
 import type { Ledger, Lease, RunFilter, StreamRef } from '../ports/ledger.ts'
@@ -12,7 +13,10 @@ import type { Driven, Runtime } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 import { startRun } from '../replay/start.ts'
 import type { AnyWorkflow, Workflow } from '../replay/workflow.ts'
+import { assertGrants, type Grant } from '../grants/grant.ts'
+import { halted } from '../policy/halts.ts'
 import type { OutputOf } from './correct.ts'
+import { haltsOf } from './rooms.ts'
 import { statusBoard } from './status.ts'
 import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
 
@@ -25,6 +29,10 @@ export interface StartOptions {
   /** Milliseconds since the epoch before which it does not begin. */
   readonly notBefore?: number
   readonly by?: Actor
+  /** What is known of the input's origin: trusted and seen by anyone unless said. */
+  readonly labels?: Labels
+  /** Narrows what may be done in the run, and in its children; it can give nothing. */
+  readonly grants?: readonly Grant[]
 }
 
 /** What the app room needs from a composition root; everything a test may want to replace. */
@@ -63,6 +71,25 @@ export interface App {
   readonly closed: Promise<void>
   /** Stops driving: what acted outside is settled, the rest is left for the next worker. Then closes the ledger. */
   close(): Promise<void>
+}
+
+function boundsOf(grants: readonly Grant[]): Json {
+  assertGrants(grants, 'the start of a run')
+  return [{ from: 'run', grants }] as unknown as Json
+}
+
+/** Whoever was ordered to stop does not begin. */
+async function supervise(
+  of: Pick<Runtime, 'ledger' | 'clock'>,
+  ref: StreamRef,
+  stop: (error: ConvokeError) => void,
+): Promise<() => void> {
+  const run = runIdOf(ref.stream)
+  const halts = haltsOf(of, ref.tenant)
+  const off = halts.watch(run, stop)
+  const halt = await halts.current(run)
+  if (halt !== undefined) stop(halted(run, halt))
+  return off
 }
 
 interface Open {
@@ -159,6 +186,7 @@ export function createApp(parts: AppParts): App {
         extend: (driven) => parts.extend({ ledger, live: parts.live }, driven),
         onTrouble: parts.onTrouble,
         onEnded: (ref, last) => status.ended(ref, last),
+        supervise: (ref, stop) => supervise({ ledger, clock: parts.clock }, ref, stop),
       }
       const dispatcher = await parts.dispatcher(ledger)
       await dispatcher.start(async (ref, signal) => {
@@ -201,6 +229,8 @@ export function createApp(parts: AppParts): App {
           ...(options.tags === undefined ? {} : { tags: options.tags }),
           ...(options.priority === undefined ? {} : { priority: options.priority }),
           ...(options.notBefore === undefined ? {} : { notBefore: options.notBefore }),
+          ...(options.labels === undefined ? {} : { labels: joinLabels([options.labels]) }),
+          ...(options.grants === undefined ? {} : { bounds: boundsOf(options.grants) }),
         },
         { ...handles, redact: parts.redact },
       )

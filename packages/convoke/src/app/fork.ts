@@ -6,7 +6,7 @@ import { seal, type Actor, type Draft } from '../core/record.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
 import { readAll } from '../replay/history.ts'
-import { startRecords } from '../replay/start.ts'
+import { inherited, startRecords } from '../replay/start.ts'
 import { isTerminal, type Entry } from '../replay/types.ts'
 import type { AnyWorkflow } from '../replay/workflow.ts'
 import { corrections, type Change, type OutputOf } from './correct.ts'
@@ -92,7 +92,7 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
       actor,
       labels: first.record.labels,
       seed: started['seed'] as string,
-      tags: (started['tags'] as readonly string[] | undefined) ?? [],
+      ...inherited(started),
       causes: [{ ref: `${runStream(run)}@${at}`, kind: 'declared' }],
       fork: {
         run,

@@ -9,7 +9,13 @@ import { ancestorDispatchIn } from '../gateway/ancestors.ts'
 import type { GatewayDeps } from '../gateway/deps.ts'
 import { extendGateway } from '../gateway/extend.ts'
 import type { Guardrail } from '../gateway/guardrail.ts'
-import type { Policy } from '../gateway/policy.ts'
+import type { Policy } from '../policy/policy.ts'
+import { haltBoard, type Halts } from '../policy/halts.ts'
+import { trustBook } from '../policy/trust.ts'
+import { leaves } from '../core/constraint.ts'
+import type { Json } from '../core/json.ts'
+import type { GrantSet } from '../grants/grant.ts'
+import type { Ledger } from '../ports/ledger.ts'
 import { envSecrets, type Secrets } from '../gateway/secrets.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Model } from '../ports/model.ts'
@@ -31,6 +37,8 @@ export interface RoomOptions {
   /** Which calls wait for whom. */
   readonly policy?: Policy
   readonly guardrails?: readonly Guardrail[]
+  /** Where the app runs, as policies name it: `production`, say. */
+  readonly environment?: string
   /** Where `secret('name')` gets its value: CONVOKE_SECRET_<NAME> in the environment unless said. */
   readonly secrets?: Secrets
   /** Where tools may call that say nothing themselves: public addresses only, unless said. */
@@ -84,6 +92,14 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
       network,
       networkRules: options.network,
       policy: options.policy,
+      environment: options.environment,
+      starter: history.started.record.actor,
+      request: requestOf(history),
+      bounds: boundsOf(history),
+      halts: haltsOf(runtime, driven.tenant),
+      ...(earnsTrust(options.policy)
+        ? { trust: trustBook(runtime.ledger, driven.tenant, runtime.clock, () => runtime.ids.salt()) }
+        : {}),
       guardrails: options.guardrails,
       ...(history.fork === undefined
         ? {}
@@ -91,6 +107,33 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
     }
     return [extendGateway(gateway), extendAgents(room, driven, gateway)]
   }
+}
+
+/** Texts of the run's input, where the run was not started with labels that say it is untrusted. */
+function requestOf(history: Driven['history']): readonly string[] {
+  if (history.started.record.labels.integrity === 'untrusted') return []
+  return leaves((history.input ?? null) as Json).flatMap(({ value }) =>
+    typeof value === 'string' || typeof value === 'number' ? [String(value)] : [],
+  )
+}
+
+function boundsOf(history: Driven['history']): readonly GrantSet[] {
+  return (history.started.payload['bounds'] as unknown as readonly GrantSet[] | undefined) ?? []
+}
+
+function earnsTrust(policy: Policy | undefined): boolean {
+  return Object.values(policy?.categories ?? {}).some((category) => category.trust !== undefined)
+}
+
+const boards = new WeakMap<Ledger, Map<string, Halts>>()
+
+/** One board for each ledger and tenant: every run that is driven here shares what is known of the orders. */
+export function haltsOf({ ledger, clock }: Pick<Driven['runtime'], 'ledger' | 'clock'>, tenant: string): Halts {
+  const known = boards.get(ledger) ?? new Map<string, Halts>()
+  boards.set(ledger, known)
+  const board = known.get(tenant) ?? haltBoard(ledger, tenant, clock)
+  known.set(tenant, board)
+  return board
 }
 
 function modelOf(options: RoomOptions, asked: string | Model | undefined): Model {

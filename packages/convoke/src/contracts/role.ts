@@ -1,7 +1,9 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { canonicalize } from '../core/canonical.ts'
+import { canonicalize, decode, deepFreeze } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
+import { matches } from '../core/patterns.ts'
+import { assertGrants, type Grant } from '../grants/grant.ts'
 import { fingerprintOf, isSchema } from './schema.ts'
 
 /** Whether a conclusion needs claims with evidence: `required`, checked where given, or not asked for. */
@@ -23,6 +25,11 @@ export interface RoleDefinition<I extends StandardSchemaV1, O extends StandardSc
   readonly evidence?: EvidenceMode
   /** Tools within its reach; none unless said. */
   readonly tools?: readonly (Named | string)[]
+  /**
+   * What it may do with tools, and with which arguments; the tools they name are within its reach. What is done on its
+   * behalf is bound to them as well: roles that it asks get no further. Without grants, `tools` is all that is said.
+   */
+  readonly grants?: readonly Grant[]
   /** Roles it may ask, through the orchestrator; none unless said. A function where roles name each other. */
   readonly mayAsk?: readonly (Named | string)[] | (() => readonly (Named | string)[])
   /** '1' unless said. Raise it when the contract's meaning changes and its schemas do not. */
@@ -40,6 +47,7 @@ export interface Role<I, O> {
   readonly evidence: EvidenceMode
   /** Names. */
   readonly tools: readonly string[]
+  readonly grants: readonly Grant[] | undefined
   /** Names. */
   readonly mayAsk: readonly string[]
   /** Changes whenever the contract does (R9). Throws DEFINITION_INVALID when a schema has no JSON Schema. */
@@ -63,12 +71,22 @@ export function role<I extends StandardSchemaV1, O extends StandardSchemaV1>(
     if (!isSchema(definition[side])) throw invalid(name, `${side} is not a Standard Schema`, 'use a Zod 4 schema, say')
   if (!['required', 'optional', 'none'].includes(evidence))
     throw invalid(name, `evidence ${JSON.stringify(evidence)} is unknown`, "say 'required', 'optional' or 'none'")
-  const toolNames = namesOf(tools)
+  const toolNames = namesOf([...tools, ...(definition.grants ?? []).flatMap((g) => (g.passOn ? [] : [g.tool]))])
+  const grants = definition.grants === undefined ? undefined : allGrants(name, definition.grants, namesOf(tools))
   // Found out when first needed: roles may name roles defined after them, and programs start faster.
   const asked = once(() => namesOf(typeof mayAsk === 'function' ? mayAsk() : mayAsk))
   const fingerprint = once(() =>
     sha256(
-      canonicalize([name, version, evidence, toolNames, asked(), fingerprintOf(input), fingerprintOf(output)]),
+      canonicalize([
+        name,
+        version,
+        evidence,
+        toolNames,
+        asked(),
+        fingerprintOf(input),
+        fingerprintOf(output),
+        ...(grants === undefined ? [] : [grants]),
+      ]),
     ).slice(0, 16),
   )
   return Object.freeze({
@@ -80,6 +98,7 @@ export function role<I extends StandardSchemaV1, O extends StandardSchemaV1>(
     output,
     evidence,
     tools: toolNames,
+    grants,
     get mayAsk() {
       return asked()
     },
@@ -87,6 +106,16 @@ export function role<I extends StandardSchemaV1, O extends StandardSchemaV1>(
       return fingerprint()
     },
   })
+}
+
+/** Tools that are only listed are granted as they are. @throws DEFINITION_INVALID when it is unclear which of both counts */
+function allGrants(name: string, grants: readonly Grant[], tools: readonly string[]): readonly Grant[] {
+  assertGrants(grants, `role ${name}`)
+  const listed = tools.filter((tool) => !grants.some((grant) => grant.tool === tool))
+  const both = listed.find((tool) => grants.some((grant) => matches(grant.tool, tool) || matches(tool, grant.tool)))
+  if (both !== undefined) throw invalid(name, `tools and grants both speak of ${both}`, 'say it in grants alone')
+  const all = [...grants, ...listed.map((tool) => ({ tool }))]
+  return deepFreeze(decode(canonicalize(all))) as unknown as readonly Grant[]
 }
 
 function once<T>(make: () => T): () => T {

@@ -99,6 +99,8 @@ export const codes = {
   TOOL_TIMEOUT: { handling: 'limit', says: 'a tool took longer than it may' },
   TOOL_RESULT_TOO_LARGE: { handling: 'limit', says: 'the answer of a tool is larger than allowed' },
   SCOPE_DENIED: { handling: 'denied', says: 'the role may not use the tool' },
+  FLOW_DENIED: { handling: 'denied', says: 'a tool does not accept what the call rests on' },
+  POLICY_DENIED: { handling: 'denied', says: 'a rule of the policy forbids the call' },
   GUARDRAIL_DENIED: { handling: 'denied', says: 'a guardrail forbids the call' },
   BUSINESS_KEY_TAKEN: { handling: 'conflict', says: 'another call already has that business key' },
   MAYBE_EXECUTED: { handling: 'stopped', says: 'it is unknown whether a call took effect; a person must decide' },
@@ -108,6 +110,7 @@ export const codes = {
   OPENAPI_INVALID: { handling: 'usage', says: 'an OpenAPI document cannot be used' },
   OPENAPI_REF_EXTERNAL: { handling: 'usage', says: 'an OpenAPI document refers to another one' },
   OPENAPI_UNSUPPORTED: { handling: 'usage', says: 'an OpenAPI operation cannot be made into a tool' },
+  RUN_HALTED: { handling: 'stopped', says: 'a person stopped the run, the role or everything' },
   EFFECT_HELD: { handling: 'stopped', says: 'a fork holds an effect that its ancestor already made' },
   // approvals
   APPROVAL_REJECTED: { handling: 'denied', says: 'a person rejected the action' },

@@ -153,6 +153,14 @@ export function project(record: LedgerRecord): readonly Change[] {
           set: { group: p['group'] as string, ...(typeof p['expires'] === 'number' ? { expires: p['expires'] } : {}) },
         },
       ]
+    case 'approval.unopposed':
+      return [
+        {
+          kind: 'approval',
+          id: p['id'] as string,
+          set: { status: 'approved', decidedBy: 'nobody', decidedAt: record.at },
+        },
+      ]
     case 'approval.expired':
     case 'approval.withdrawn':
       return [

@@ -6,7 +6,7 @@ import { person, tenant, world, type Code, type World } from '../../test/gateway
 import type { ApprovalRow } from '../core/projections.ts'
 import { inboxStream } from '../core/projections.ts'
 import { decideApproval, escalateApproval } from './decisions.ts'
-import { policy, type Policy } from './policy.ts'
+import { policy, type Policy } from '../policy/policy.ts'
 
 const limits = policy({
   version: '7',

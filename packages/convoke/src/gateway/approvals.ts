@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from '../core/json.ts'
-import type { Blob } from '../core/record.ts'
 import type { Entry, Message, Task } from '../replay/types.ts'
-import type { Escalation } from './policy.ts'
+import type { Actor, Blob } from '../core/record.ts'
+import type { Escalation } from '../policy/policy.ts'
 import type { Open } from './state.ts'
 
 /** What a person is asked. */
@@ -19,6 +19,10 @@ export interface Request {
   readonly hold?: string
   readonly expiresMs?: number | undefined
   readonly escalate?: readonly Escalation[] | undefined
+  /** Milliseconds after which it goes ahead unless somebody stops it. */
+  readonly delayMs?: number | undefined
+  /** Labels of what the call rests on, for whoever decides. */
+  readonly labels?: Json
   /** Why it is asked, or asked again. */
   readonly by?: string
   readonly problem?: string | undefined
@@ -50,6 +54,8 @@ export function request(task: Task, keyed: (text: string) => string, asked: numb
       ...(r.group === undefined ? {} : { group: r.group }),
       ...(r.hold === undefined ? {} : { hold: r.hold }),
       ...(r.expiresMs === undefined ? {} : { expires: task.now() + r.expiresMs }),
+      ...(r.delayMs === undefined ? {} : { actsAt: task.now() + r.delayMs }),
+      ...(r.labels === undefined ? {} : { labels: r.labels }),
       ...(r.escalate === undefined || r.escalate.length === 0 ? {} : { escalate: r.escalate as unknown as Json }),
       ...(r.by === undefined ? {} : { by: r.by }),
       ...(r.problem === undefined ? {} : { problem: r.problem }),
@@ -76,11 +82,12 @@ export function withdraw(task: Task, open: Open, why: { readonly code?: string; 
 export async function settle(
   task: Task,
   open: Open,
-  verify: (decision: JsonObject) => Promise<string | undefined> = async () => undefined,
+  verify: (decision: JsonObject, by: Actor) => Promise<string | undefined> = async () => undefined,
 ): Promise<void> {
   const next = open.escalate[open.level]
   const escalates = next === undefined ? undefined : open.since + next.afterMs
-  const until = open.expires === undefined ? escalates : Math.min(open.expires, escalates ?? Infinity)
+  const ends = Math.min(open.expires ?? Infinity, escalates ?? Infinity, open.actsAt ?? Infinity)
+  const until = ends === Infinity ? undefined : ends
   await task.durable()
   let message: Message | undefined
   try {
@@ -94,7 +101,8 @@ export async function settle(
     return
   }
   if (message === undefined) {
-    if (open.expires !== undefined && task.now() >= open.expires) task.append('approval.expired', { id: open.id })
+    if (open.actsAt !== undefined && task.now() >= open.actsAt) task.append('approval.unopposed', { id: open.id })
+    else if (open.expires !== undefined && task.now() >= open.expires) task.append('approval.expired', { id: open.id })
     else if (next !== undefined)
       task.append('approval.escalated', { id: open.id, group: next.group, level: open.level + 1 })
     return
@@ -119,7 +127,7 @@ export async function settle(
     })
     return
   }
-  const problem = await verify(p)
+  const problem = await verify(p, message.message.actor)
   if (problem !== undefined) {
     withdraw(task, open, { code: 'INPUT_INVALID', problem })
     return

@@ -1,5 +1,6 @@
 import { ConvokeError, errorJson } from '../core/errors.ts'
 import { decode } from '../core/canonical.ts'
+import type { JsonObject } from '../core/json.ts'
 import type { Completion, Task } from '../replay/types.ts'
 import { actionHash, storedAction, type Action } from './action.ts'
 import { failure, success } from './answer.ts'
@@ -8,7 +9,14 @@ import { idempotencyKey, perform, type Outcome } from './perform.ts'
 import { fold, type CallState, type Dispatch } from './state.ts'
 
 /** Makes one try, its intent recorded before. Undefined when records now say how to go on. */
-export async function attempt(call: Call, task: Task, s: CallState, action: Action): Promise<Completion | undefined> {
+export async function attempt(
+  call: Call,
+  task: Task,
+  s: CallState,
+  action: Action,
+  /** What the rules said, for the record. */
+  ruled: JsonObject = {},
+): Promise<Completion | undefined> {
   const { deps, tool } = call
   const key = idempotencyKey(call, task, s.generation)
   const nth = s.dispatches + (tool.effect === 'read' ? s.retries : 0) + 1
@@ -28,6 +36,7 @@ export async function attempt(call: Call, task: Task, s: CallState, action: Acti
         attempt: nth,
         worker: deps.lease.worker,
         timeoutMs: call.timeoutMs,
+        ...ruled,
       },
       {
         critical: true,
@@ -45,7 +54,8 @@ export async function attempt(call: Call, task: Task, s: CallState, action: Acti
   const now = fold(task.history)
   if (outcome.kind !== 'answered') return afterTrouble(call, task, now, outcome, nth)
   try {
-    return await success(call, task, now, action, { value: outcome.value, notes: outcome.notes, usage })
+    const extra = tool.effect === 'read' ? ruled : {}
+    return await success(call, task, now, action, { value: outcome.value, notes: outcome.notes, usage, extra })
   } catch (error) {
     return afterTrouble(call, task, now, { kind: 'broken', error: error as ConvokeError }, nth)
   }

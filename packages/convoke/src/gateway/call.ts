@@ -1,8 +1,10 @@
 import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
-import { jsonSchemaOf } from '../contracts/schema.ts'
-import { sha256 } from '../core/hash.ts'
-import type { Json } from '../core/json.ts'
+import { labelsJson } from '../core/labels.ts'
+import { matches } from '../core/patterns.ts'
+import { mayConcern } from '../policy/decide.ts'
+import { halted } from '../policy/halts.ts'
+import { noPolicy } from '../policy/policy.ts'
 import type { Completion, Operation, Task } from '../replay/types.ts'
 import { failure, simulated } from './answer.ts'
 import { request, settle, withdraw } from './approvals.ts'
@@ -10,11 +12,14 @@ import { attempt, givenUp, sentAction } from './attempt.ts'
 import { reserve } from './business-key.ts'
 import { afterDecision, correctionFits, lapsed } from './decided.ts'
 import type { Call, Caller, CallOptions, GatewayDeps } from './deps.ts'
+import { deciderProblem } from './deciders.ts'
 import { gate, grantOf, missing, shownAction, type Passed } from './gate.ts'
-import { holdKey, matches, noPolicy } from './policy.ts'
+import { holdKey, type HoldReason } from './holds.ts'
 import { afterVerdict, inDoubt, nameOf, pause, recover, verdictProblem } from './recover.ts'
 import { fold, type CallState } from './state.ts'
 import type { AnyTool } from './tool.ts'
+import { toolDigest } from './tool-digest.ts'
+import { noteTrust, tell } from './told.ts'
 
 /** More than any call needs: a bound on the loop that goes from record to record. */
 const maxRounds = 10_000
@@ -54,38 +59,16 @@ export function callOperation(
     environment: {
       effect: tool.effect,
       policy: deps.policy?.version ?? noPolicy.version,
-      tool: environmentOf(tool),
+      tool: toolDigest(tool),
       ...(caller.role === undefined ? {} : { role: caller.role }),
       ...(options.approval === undefined ? {} : { approval: options.approval }),
     },
     ...(options.from === undefined ? {} : { from: options.from }),
+    ...(options.flow === undefined ? {} : { flow: options.flow }),
     ...(caller.actor === undefined ? {} : { actor: caller.actor }),
     effect: mayHold(call),
     execute: (task) => run(call, task),
     ...(undo === undefined ? {} : { undo }),
-  }
-}
-
-const environments = new WeakMap<AnyTool, string>()
-
-/** Changes when what the tool takes or gives changes, as far as its schemas can tell (R9). */
-function environmentOf(tool: AnyTool): string {
-  let hash = environments.get(tool)
-  if (hash === undefined) {
-    const sides = [schemaText(tool.inputSchema, 'input'), schemaText(tool.outputSchema, 'output')]
-    hash = sha256(canonicalize([tool.version, tool.description, ...sides])).slice(0, 16)
-    environments.set(tool, hash)
-  }
-  return hash
-}
-
-function schemaText(schema: AnyTool['outputSchema'], side: 'input' | 'output'): Json {
-  if (schema === undefined) return null
-  try {
-    return jsonSchemaOf(schema, side)
-  } catch {
-    // Not every schema can be written down; the tool's version stands for it then.
-    return schema['~standard'].vendor
   }
 }
 
@@ -94,7 +77,9 @@ function mayHold({ deps, tool, options }: Call): boolean {
   return (
     tool.effect !== 'read' ||
     options.approval !== undefined ||
-    (deps.policy?.rules.some((rule) => matches(rule.tool, tool.name)) ?? false) ||
+    tool.accepts !== undefined ||
+    tool.external ||
+    (deps.policy?.rules.some((rule) => mayConcern(rule, tool.name)) ?? false) ||
     (deps.guardrails?.some((rail) => rail.before !== undefined && matches(rail.tools ?? '*', tool.name)) ?? false)
   )
 }
@@ -112,6 +97,7 @@ async function run(call: Call, task: Task): Promise<Completion> {
 async function round(call: Call, task: Task, s: CallState): Promise<Completion | undefined> {
   const { tool } = call
   const { dispatch, open } = s
+  await assertNotHalted(call, task)
   if (dispatch !== undefined) {
     const action = await sentAction(call, dispatch)
     if (open !== undefined) {
@@ -127,6 +113,7 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     const repeatable = tool.effect !== 'reconcilable' && tool.effect !== 'unsafe'
     return repeatable ? attempt(call, task, s, action) : recover(call, task, s, dispatch, action)
   }
+  await noteTrust(call, task, s)
   if (s.decided !== undefined) return afterDecision(call, task, s, s.decided.decision)
   if (s.expired !== undefined) return failure(call, s, lapsed(s.expired.id), 'none')
   if (task.scope.dead) {
@@ -144,9 +131,14 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     return simulated(call, task, s, passed.action, passed.ancestor)
   if (open !== undefined) {
     const asked = passed.holds.some((h) => holdKey(h) === open.hold)
-    if (!asked || passed.hash !== open.actionHash || passed.policyVersion !== open.policyVersion)
+    if (!asked || passed.binding !== open.actionHash || passed.policyVersion !== open.policyVersion)
       withdraw(task, open, { problem: 'the action or the policy changed after it was asked' })
-    else await settle(task, open, (decision) => correctionFits(call, task, decision))
+    else
+      await settle(
+        task,
+        open,
+        async (decision, by) => deciderProblem(call, s, open, by) ?? (await correctionFits(call, task, decision)),
+      )
     return undefined
   }
   const hold = missing(passed, s.grants)
@@ -154,17 +146,19 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     const { stored, blobs } = shownAction(passed)
     request(task, call.deps.keyed, s.asked, {
       kind: hold.kind,
-      title: call.options.title ?? nameOf(passed.action),
+      title: titleOf(call, passed, hold),
       category: hold.category,
       group: hold.group,
       action: stored,
       blobs,
-      actionHash: passed.hash,
+      actionHash: passed.binding,
       policyVersion: passed.policyVersion,
       generation: s.generation,
       hold: holdKey(hold),
       expiresMs: hold.expiresMs,
       escalate: hold.escalate,
+      delayMs: hold.delayMs,
+      labels: labelsJson(task.labels),
       by: hold.by,
       problem: s.problem,
     })
@@ -193,5 +187,20 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
       return failure(call, s, error, 'none')
     }
   }
-  return attempt(call, task, s, action)
+  tell(call, task, passed)
+  return attempt(call, task, s, action, passed.ruled)
+}
+
+function titleOf(call: Call, passed: Passed, { seat, quorum = 1 }: HoldReason): string {
+  const title = call.options.title ?? nameOf(passed.action)
+  return seat === undefined ? title : `${title} (${seat} of ${quorum})`
+}
+
+/** Stop means stop: the run does not go on, also not with what is already approved. @throws RUN_HALTED */
+async function assertNotHalted({ deps, caller }: Call, task: Task): Promise<void> {
+  const halt = await deps.halts?.current(task.run, caller.role)
+  if (halt === undefined) return
+  const error = halted(task.run, halt)
+  task.scope.engine.stop(error)
+  throw error
 }

@@ -7,7 +7,7 @@ import type { Completion, Operation, Task } from '../replay/types.ts'
 import { inlineBytes } from './action.ts'
 import { request, settle, withdraw } from './approvals.ts'
 import type { GatewayDeps } from './deps.ts'
-import { noPolicy, type Escalation } from './policy.ts'
+import { noPolicy, type Escalation } from '../policy/policy.ts'
 import { check, issueText } from './schema.ts'
 import { fold, type CallState } from './state.ts'
 

@@ -6,7 +6,10 @@ import type { Probe } from '../ports/probe.ts'
 import type { Network, NetworkRules } from '../ports/network.ts'
 import type { Clock } from '../ports/runtime.ts'
 import type { Guardrail } from './guardrail.ts'
-import type { Policy } from './policy.ts'
+import type { GrantSet } from '../grants/grant.ts'
+import type { Halts } from '../policy/halts.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { TrustBook } from '../policy/trust.ts'
 import type { Secrets } from './secrets.ts'
 import type { AnyTool } from './tool.ts'
 
@@ -46,6 +49,18 @@ export interface GatewayDeps {
   /** For tools that say nothing themselves. */
   readonly networkRules?: NetworkRules | undefined
   readonly policy?: Policy | undefined
+  /** Where the app runs, as policies name it. */
+  readonly environment?: string | undefined
+  /** Who started the run: whoever that is may be kept from approving what it does. */
+  readonly starter?: Actor | undefined
+  /** Texts of the run's trusted input, for arguments that have to be named in it. */
+  readonly request?: readonly string[] | undefined
+  /** What the run was bound to when it was started, and what its parents were. */
+  readonly bounds?: readonly GrantSet[] | undefined
+  /** Who was ordered to stop. */
+  readonly halts?: Halts | undefined
+  /** Which categories have earned trust. */
+  readonly trust?: TrustBook | undefined
   readonly guardrails?: readonly Guardrail[] | undefined
   /** For forks only: what becomes of effects that an ancestor already made. */
   readonly effects?: 'hold' | 'dry' | 'live' | undefined
@@ -60,6 +75,10 @@ export interface Caller {
   readonly role?: string
   /** Names of the tools within reach, with `*`; all of them unless said. */
   readonly tools?: readonly string[]
+  /** Of the role itself. */
+  readonly grants?: GrantSet | undefined
+  /** What those on whose behalf the call is made are bound to: all of them hold. */
+  readonly bounds?: readonly GrantSet[] | undefined
 }
 
 export interface CallOptions {
@@ -72,6 +91,11 @@ export interface CallOptions {
   /** What a person reads first; the tool and the business key unless said. */
   readonly title?: string
   readonly from?: readonly unknown[]
+  /**
+   * `data`: the call depends on its arguments and `from` only, whoever writes this says; its labels are theirs, and not
+   * those of everything that the scope has seen. For code, never for models.
+   */
+  readonly flow?: 'data'
   readonly timeoutMs?: number
 }
 

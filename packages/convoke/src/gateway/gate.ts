@@ -1,20 +1,32 @@
 import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
+import { labelsJson } from '../core/labels.ts'
+import { matches } from '../core/patterns.ts'
+import { judgeFlow } from '../flow/sink.ts'
+import { refusal } from '../grants/grant.ts'
+import { decide } from '../policy/decide.ts'
+import { noPolicy, policyDigest } from '../policy/policy.ts'
 import type { Task } from '../replay/types.ts'
 import { actionHash, storedAction, type Action } from './action.ts'
-import type { AncestorDispatch, Call } from './deps.ts'
+import type { AncestorDispatch, Call, Caller } from './deps.ts'
 import { guardBefore, type GuardedCall } from './guardrail.ts'
-import { holdKey, holdsOf, matches, noPolicy, type HoldReason } from './policy.ts'
+import { holdKey, holdsOf, type HoldReason } from './holds.ts'
 import { check, issueText } from './schema.ts'
 import type { CallState, Grant } from './state.ts'
+import { toolDigest } from './tool-digest.ts'
 
 /** A call that no rule forbids: exactly what would be done, and who has to agree first. */
 export interface Passed {
   readonly action: Action
   readonly hash: string
+  /** What an approval is bound to (R10): the action, its place, the tool, the policy and the labels it rests on. */
+  readonly binding: string
   readonly policyVersion: string
   readonly holds: readonly HoldReason[]
+  readonly tell: readonly { readonly group: string; readonly by: string }[]
+  /** What the rules said, for the call's record; empty when none spoke. */
+  readonly ruled: JsonObject
   /** What an ancestor of this fork already sent, for people to compare. */
   readonly ancestor: AncestorDispatch | undefined
 }
@@ -36,29 +48,18 @@ export function guarded(call: Call, task: Task, input: Json, businessKey: string
 }
 
 /**
- * Holds a call against everything that may forbid or hold it: schema, scopes, guardrails, policy, ancestors.
- * @throws TOOL_INPUT_INVALID, SCOPE_DENIED, GUARDRAIL_DENIED
+ * Holds a call against everything that may forbid or hold it: schema, scopes, guardrails, labels, policy, ancestors.
+ * @throws TOOL_INPUT_INVALID, SCOPE_DENIED, GUARDRAIL_DENIED, FLOW_DENIED, POLICY_DENIED
  */
 export async function gate(call: Call, task: Task, corrected: Corrected): Promise<Passed> {
   const { deps, tool, caller, options } = call
   const policy = deps.policy ?? noPolicy
   const businessKey = corrected?.businessKey ?? options.businessKey
   const first = await parsed(call, corrected === undefined ? call.input : corrected.input)
-  if (caller.tools !== undefined && !caller.tools.some((pattern) => matches(pattern, tool.name)))
-    throw new ConvokeError(
-      'SCOPE_DENIED',
-      `${caller.role ?? caller.actor?.id ?? 'the caller'} may not use ${tool.name}`,
-      {
-        details: {
-          tool: tool.name,
-          ...(caller.role === undefined ? {} : { role: caller.role }),
-          allowed: caller.tools,
-        },
-        next: `add ${tool.name} to the role's tools, or ask a role that has it`,
-      },
-    )
+  inReach(call)
   const rails = await guardBefore(deps.guardrails ?? [], guarded(call, task, first, businessKey))
   const input = rails.redactedBy.length === 0 ? first : await parsed(call, decode(canonicalize(rails.input)))
+  granted(call, task, input)
   const action: Action = {
     tool: tool.name,
     version: tool.version,
@@ -66,16 +67,36 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     ...(businessKey === undefined ? {} : { businessKey }),
   }
   const hash = actionHash(action, deps.keyed)
-  const holds = holdsOf(policy, tool.name, input, options.approval)
-  for (const asked of rails.asked)
-    if (!holds.some((h) => h.category === asked.category && (asked.group === undefined || h.group === asked.group)))
-      holds.push({
-        ...policy.categories?.[asked.category],
-        category: asked.category,
-        ...(asked.group === undefined ? {} : { group: asked.group }),
-        kind: 'call',
-        by: `guardrail ${asked.guardrail}: ${asked.reason}`,
-      })
+  const flow = judgeFlow({
+    labels: task.labels,
+    input,
+    accepts: tool.accepts,
+    external: tool.external,
+    request: deps.request ?? [],
+  })
+  const [broken] = flow.broken
+  if (broken !== undefined && flow.otherwise === 'deny')
+    throw new ConvokeError('FLOW_DENIED', `${tool.name} does not take this: ${broken.why}`, {
+      details: { tool: tool.name, rule: broken.rule, labels: labelsJson(task.labels) },
+      next: 'use values that the tool accepts, or have a person endorse or declassify them first',
+    })
+  const decision = decide(policy, {
+    tool: tool.name,
+    effect: tool.effect,
+    categories: tool.categories,
+    input,
+    labels: task.labels,
+    role: caller.role,
+    environment: deps.environment,
+    asked: options.approval,
+  })
+  if (decision.deny !== undefined)
+    throw new ConvokeError('POLICY_DENIED', `${decision.deny.by} forbids ${tool.name}: ${decision.deny.why}`, {
+      details: { tool: tool.name, rule: decision.deny.by, why: decision.deny.why, policy: policy.version },
+      next: 'do something else; convoke policy test says what the policy allows',
+    })
+  const held = await holdsOf({ policy, decision, flow, asked: rails.asked, trust: deps.trust })
+  const holds = [...held.holds]
   const ancestor =
     tool.effect === 'read' || deps.effects === undefined
       ? undefined
@@ -94,7 +115,96 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
       ...others,
     )
   }
-  return { action, hash, policyVersion: policy.version, holds, ancestor }
+  const spoke = decision.rules.length > 0 || holds.length > 0 || flow.tolerated.length > 0
+  const ruled: JsonObject = !spoke
+    ? {}
+    : {
+        policy: {
+          version: policy.version,
+          digest: policyDigest(policy),
+          outcome:
+            holds.length > 0
+              ? holds[0]?.delayMs === undefined
+                ? 'hold'
+                : 'delay'
+              : held.tell.length > 0
+                ? 'tell'
+                : 'allow',
+          ...(decision.rules.length === 0 ? {} : { rules: decision.rules }),
+          ...(Object.keys(held.modes).length === 0 ? {} : { modes: held.modes }),
+          ...(flow.tolerated.length === 0 ? {} : { tolerated: flow.tolerated }),
+        },
+      }
+  const binding = bindingOf(call, task, action, policy)
+  return { action, hash, binding, policyVersion: policy.version, holds, tell: held.tell, ruled, ancestor }
+}
+
+/** Everything that must be the same when an approved call is made as when it was shown (R10). */
+function bindingOf(call: Call, task: Task, action: Action, policy: typeof noPolicy): string {
+  const { deps, tool, caller } = call
+  const bound = {
+    tenant: task.tenant,
+    run: task.run,
+    path: task.path,
+    action: action as unknown as Json,
+    effect: tool.effect,
+    tool: toolDigest(tool),
+    policy: [policy.version, policyDigest(policy)],
+    role: caller.role ?? null,
+    labels: labelsJson(task.labels),
+  }
+  return deps.keyed(`approval\n${canonicalize(bound)}`)
+}
+
+/** @throws SCOPE_DENIED for a tool that the caller does not have at all */
+function inReach({ tool, caller }: Call): void {
+  if (caller.tools === undefined || caller.tools.some((pattern) => matches(pattern, tool.name))) return
+  throw new ConvokeError('SCOPE_DENIED', `${callerName(caller)} may not use ${tool.name}`, {
+    details: {
+      tool: tool.name,
+      ...(caller.role === undefined ? {} : { role: caller.role }),
+      allowed: caller.tools,
+    },
+    next: `add ${tool.name} to the role's tools, or ask a role that has it`,
+  })
+}
+
+function callerName(caller: Caller): string {
+  return caller.role ?? caller.actor?.id ?? 'the caller'
+}
+
+/** @throws SCOPE_DENIED with the grant that came closest */
+function granted(call: Call, task: Task, input: Json): void {
+  const { deps, tool, caller } = call
+  const role = caller.role === undefined ? {} : { role: caller.role }
+  const sets = [
+    ...(deps.bounds ?? []),
+    ...(caller.bounds ?? []),
+    ...(caller.grants === undefined ? [] : [caller.grants]),
+  ]
+  const refused = refusal(
+    sets,
+    {
+      tool: tool.name,
+      effect: tool.effect,
+      input,
+      tenant: task.tenant,
+      run: task.run,
+      role: caller.role,
+      at: task.now(),
+    },
+    caller.grants,
+  )
+  if (refused === undefined) return
+  const at = refused.pointer === undefined ? '' : `${refused.pointer || 'the argument'} `
+  throw new ConvokeError(
+    'SCOPE_DENIED',
+    `${callerName(caller)} may not call ${tool.name} like this: ${at}${refused.why}`,
+    {
+      details: { tool: tool.name, ...role, by: refused.from, ...refused },
+      next: 'call it with arguments that are granted, or ask a role or a person that may',
+    },
+  )
 }
 
 async function parsed(call: Call, input: Json): Promise<Json> {
@@ -118,7 +228,7 @@ export function missing(passed: Passed, grants: readonly Grant[]): HoldReason | 
 
 export function grantOf(passed: Passed, hold: HoldReason, grants: readonly Grant[]): Grant | undefined {
   return grants.find(
-    (g) => g.hold === holdKey(hold) && g.actionHash === passed.hash && g.policyVersion === passed.policyVersion,
+    (g) => g.hold === holdKey(hold) && g.binding === passed.binding && g.policyVersion === passed.policyVersion,
   )
 }
 

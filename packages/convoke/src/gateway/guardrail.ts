@@ -1,7 +1,7 @@
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import type { Actor } from '../core/record.ts'
-import { matches } from './policy.ts'
+import { matches } from '../core/patterns.ts'
 
 /** What a guardrail sees of a call. All of it is frozen. */
 export interface GuardedCall {

@@ -7,7 +7,7 @@ import { request } from './approvals.ts'
 import type { Call } from './deps.ts'
 import { newTrace } from './fetch.ts'
 import { bounded, contextOf, idempotencyKey } from './perform.ts'
-import { noPolicy } from './policy.ts'
+import { noPolicy } from '../policy/policy.ts'
 import type { CallState, Decision, Dispatch } from './state.ts'
 import type { Reconciled } from './tool.ts'
 

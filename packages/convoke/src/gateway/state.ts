@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from '../core/json.ts'
 import { refOf, type Actor, type RecordRef } from '../core/record.ts'
 import type { Entry } from '../replay/types.ts'
-import type { Escalation } from './policy.ts'
+import type { Escalation } from '../policy/policy.ts'
 
 // A call's state is a fold over the records at its path, so that going on after a crash and going on after an await are
 // the same code: act, append, fold again. Nothing else remembers where a call stands.
@@ -26,9 +26,14 @@ export interface Open {
   readonly kind: 'call' | 'held-effect' | 'maybe-executed' | 'decision'
   /** Which hold it answers; '' for other kinds. */
   readonly hold: string
+  /** What a decision about it must name: of the action and all it is bound to, or of the question. */
   readonly actionHash: string
   readonly policyVersion: string
   readonly at: number
+  /** The group that is asked now. */
+  readonly group: string | undefined
+  /** When it goes ahead unless somebody stops it. */
+  readonly actsAt: number | undefined
   readonly expires: number | undefined
   readonly escalate: readonly Escalation[]
   /** Escalations so far, and when the last of them (or the request) was. */
@@ -48,11 +53,13 @@ export interface Decision {
 
 export interface Grant {
   readonly hold: string
-  readonly actionHash: string
+  readonly binding: string
   readonly policyVersion: string
   readonly expires: number | undefined
   readonly ref: RecordRef
   readonly id: string
+  /** Who gave it. */
+  readonly by: string
 }
 
 export interface CallState {
@@ -119,6 +126,7 @@ export function fold(history: readonly Entry[]): CallState {
         if (s.open !== undefined)
           s.open = {
             ...s.open,
+            group: (p['group'] as string | undefined) ?? s.open.group,
             level: (p['level'] as number | undefined) ?? s.open.level,
             since: record.at,
             expires: (p['expires'] as number | undefined) ?? s.open.expires,
@@ -126,6 +134,11 @@ export function fold(history: readonly Entry[]): CallState {
         break
       case 'approval.expired':
         s.expired = s.open
+        s.open = undefined
+        break
+      case 'approval.unopposed':
+        if (s.open === undefined) break
+        s.grants.push(grant(s.open, s.open.actionHash, ref, 'nobody objected'))
         s.open = undefined
         break
       case 'approval.withdrawn':
@@ -146,7 +159,7 @@ export function fold(history: readonly Entry[]): CallState {
         s.approvals.push(ref)
         s.problem = undefined
         if (p['decision'] === 'approved' && (s.open.kind === 'call' || s.open.kind === 'held-effect')) {
-          s.grants.push(grant(s.open, s.open.actionHash, ref))
+          s.grants.push(grant(s.open, s.open.actionHash, ref, record.actor.id))
           s.decided = undefined
         }
         s.open = undefined
@@ -158,7 +171,8 @@ export function fold(history: readonly Entry[]): CallState {
           ...(typeof to['businessKey'] === 'string' ? { businessKey: to['businessKey'] } : {}),
         }
         s.generation = p['generation'] as number
-        s.grants = s.decided === undefined ? [] : [grant(s.decided.open, p['toHash'] as string, s.decided.ref)]
+        s.grants =
+          s.decided === undefined ? [] : [grant(s.decided.open, p['toHash'] as string, s.decided.ref, s.decided.by.id)]
         s.decided = undefined
         break
       }
@@ -218,6 +232,8 @@ function opened(ref: RecordRef, at: number, p: JsonObject): Open {
     actionHash: p['actionHash'] as string,
     policyVersion: p['policyVersion'] as string,
     at,
+    group: p['group'] as string | undefined,
+    actsAt: p['actsAt'] as number | undefined,
     expires: p['expires'] as number | undefined,
     escalate: (p['escalate'] as unknown as readonly Escalation[] | undefined) ?? [],
     level: 0,
@@ -226,6 +242,6 @@ function opened(ref: RecordRef, at: number, p: JsonObject): Open {
   }
 }
 
-function grant(open: Open, actionHash: string, ref: RecordRef): Grant {
-  return { hold: open.hold, actionHash, policyVersion: open.policyVersion, expires: open.expires, ref, id: open.id }
+function grant(open: Open, binding: string, ref: RecordRef, by: string): Grant {
+  return { hold: open.hold, binding, policyVersion: open.policyVersion, expires: open.expires, ref, id: open.id, by }
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { diffActions } from './action.ts'
 import type { GatewayRun } from './extend.ts'
 import { retryAfter } from './fetch.ts'
-import { holdsOf, matches, policy } from './policy.ts'
+import { matches } from '../core/patterns.ts'
 import { exceeds } from './result.ts'
 import { tool, type AnyTool, type Tool } from './tool.ts'
 
@@ -74,29 +74,6 @@ test('names fit patterns with any number of stars', () => {
   ] as const
   for (const [pattern, name] of yes) expect(`${pattern} ${matches(pattern, name)}`).toBe(`${pattern} true`)
   for (const [pattern, name] of no) expect(`${pattern} ${matches(pattern, name)}`).toBe(`${pattern} false`)
-})
-
-test('the first rule that matches holds; a predicate that throws holds too; a category adds who is asked', () => {
-  const p = policy({
-    version: '1',
-    rules: [
-      { tool: 'pay', when: (input) => (input as { n: number }).n > 5, hold: { category: 'large' } },
-      {
-        tool: 'pay',
-        when: () => {
-          throw new Error('x')
-        },
-        hold: { category: 'odd' },
-      },
-    ],
-    categories: { mail: { group: 'press', expiresMs: 5 } },
-  })
-  expect(holdsOf(p, 'pay', { n: 6 }, undefined).map((h) => h.category)).toEqual(['large'])
-  expect(holdsOf(p, 'pay', { n: 1 }, undefined).map((h) => h.category)).toEqual(['odd'])
-  expect(holdsOf(p, 'other', {}, 'mail')).toMatchObject([{ category: 'mail', group: 'press', expiresMs: 5 }])
-  expect(() => policy({ version: '', rules: [] })).toThrow(
-    expect.objectContaining({ code: 'DEFINITION_INVALID' }) as Error,
-  )
 })
 
 test('actions differ member by member', () => {

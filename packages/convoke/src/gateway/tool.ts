@@ -5,6 +5,7 @@ import type { Labels } from '../core/labels.ts'
 import type { SecretRef } from '../core/redact.ts'
 import type { NetworkRules } from '../ports/network.ts'
 import type { ToolTransport } from '../ports/tool-transport.ts'
+import { assertAccepts, type Accepts } from '../flow/sink.ts'
 import type { ToolRequest } from './fetch.ts'
 
 /**
@@ -79,7 +80,14 @@ interface Common<S extends StandardSchemaV1> {
   /** Bytes of canonical JSON; 8 MiB unless said. */
   readonly maxResultBytes?: number
   readonly retry?: ToolRetry
+  /** What its outputs carry. */
   readonly labels?: ToolLabels
+  /** What may go into it; only the default rule holds unless said. */
+  readonly accepts?: Accepts
+  /** What its calls are, for policies: `financial-commitment`, `external-communication`, `safety-critical`, … */
+  readonly categories?: readonly string[]
+  /** Whether its arguments leave the app's own house or change something; true unless said for all but reads. */
+  readonly external?: boolean
   /** Where `context.fetch` may go; public addresses only unless said, by the tool or else by the app. */
   readonly network?: NetworkRules
   /**
@@ -133,6 +141,9 @@ export interface Tool<I, O> {
   readonly maxResultBytes: number
   readonly retry: Required<ToolRetry>
   readonly labels: ToolLabels
+  readonly accepts: Accepts | undefined
+  readonly categories: readonly string[]
+  readonly external: boolean
   readonly network: NetworkRules | undefined
   readonly catalog: string | undefined
   readonly execute: ((input: unknown, context: ToolContext) => unknown) | undefined
@@ -176,6 +187,7 @@ export function tool(
     throw wrong('exactly one of execute and transport does the work', 'give one of them')
   if (d.inputSchema?.['~standard'] === undefined)
     throw wrong('inputSchema is not a Standard Schema', 'use a Zod 4 schema, for instance')
+  if (d.accepts !== undefined) assertAccepts(d.accepts, d.name)
   const positive = (value: number, what: string): number => {
     if (!Number.isSafeInteger(value) || value < 1) throw wrong(`${what} is ${value}`, 'use a positive integer')
     return value
@@ -196,6 +208,9 @@ export function tool(
       maxDelayMs: positive(d.retry?.maxDelayMs ?? 30_000, 'retry.maxDelayMs'),
     }),
     labels: Object.freeze({ ...d.labels }),
+    accepts: d.accepts === undefined ? undefined : Object.freeze({ ...d.accepts }),
+    categories: Object.freeze([...(d.categories ?? [])]),
+    external: d.external ?? d.effect !== 'read',
     network: d.network,
     catalog: d.catalog,
     execute: d.execute,

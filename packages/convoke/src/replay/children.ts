@@ -1,6 +1,7 @@
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import type { JsonObject } from '../core/json.ts'
+import { isLabelled } from '../core/labels.ts'
 import { runStream } from '../core/projections.ts'
 import type { Actor } from '../core/record.ts'
 import type { Ledger } from '../ports/ledger.ts'
@@ -27,7 +28,7 @@ export function childStarts(
   const { fork, started, ancestors } = parent.history
   return {
     childId: (id) => (fork === undefined ? id : `${id}.${sha256(parent.run).slice(0, 10)}`),
-    start: async (child, at) => {
+    start: async (child, at, labels) => {
       const workflow = deps.workflows.get(child.workflow)
       if (workflow === undefined) throw unknownWorkflow(child.workflow)
       const before = ancestors.findLast((e) => e.record.type === 'child.requested' && e.record.path === at.path)
@@ -46,10 +47,12 @@ export function childStarts(
           run: child.run,
           workflow,
           input: child.input,
+          ...(isLabelled(labels) ? { labels } : {}),
           actor,
           parent: at,
           tags: child.tags,
           root: (started.payload['root'] as string | undefined) ?? parent.run,
+          ...(started.payload['bounds'] === undefined ? {} : { bounds: started.payload['bounds'] }),
         },
         deps,
       )

@@ -16,7 +16,7 @@ import { rest } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
 import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
-import { startRecords } from './start.ts'
+import { inherited, startRecords } from './start.ts'
 import { tenantKey } from './tenant-key.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
@@ -110,10 +110,12 @@ class Drive {
     const ring = (): void => this.#engine.ring()
     this.#signal.addEventListener('abort', ring)
     this.#inbox = openInbox(this.#rt, this.#engine, history)
+    const unwatch = await this.#rt.supervise?.(this.#ref, (error) => this.#engine.stop(error))
     try {
       void this.#code(workflow, { runtime: this.#rt, tenant: this.#ref.tenant, run: this.#runId, keyed, history })
       return await this.#loop(workflow)
     } finally {
+      unwatch?.()
       this.#inbox.stop()
       this.#signal.removeEventListener('abort', ring)
       if (!this.#engine.ended.signal.aborted)
@@ -268,7 +270,7 @@ class Drive {
         labels: draft.labels,
         continues: this.#runId,
         root: (started['root'] as string | undefined) ?? this.#runId,
-        tags: (started['tags'] as readonly string[] | undefined) ?? [],
+        ...inherited(started),
         ...(parent === undefined ? {} : { parent: { run: parent, path: started['parentPath'] as string } }),
       },
       this.#rt,

@@ -1,4 +1,5 @@
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
+import { isLabelled, type Labels } from '../core/labels.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { Ledger, StreamRef } from '../ports/ledger.ts'
 import type { Clock } from '../ports/runtime.ts'
@@ -149,6 +150,7 @@ export function boardPut(scope: Scope, key: BoardKey, value: unknown): Operation
           value: payload['value'],
           version: payload['at'] as number,
           ref: `${record.stream}@${record.seq}`,
+          ...(isLabelled(record.labels) ? { labels: record.labels } : {}),
         })
     },
     present: () => undefined,
@@ -210,7 +212,12 @@ export interface ChildStart {
 export interface ChildDeps {
   readonly ledger: Ledger
   readonly clock: Clock
-  readonly start: (child: ChildStart, parent: { readonly run: string; readonly path: string }) => Promise<void>
+  readonly start: (
+    child: ChildStart,
+    parent: { readonly run: string; readonly path: string },
+    /** Of what the child is given. */
+    labels: Labels,
+  ) => Promise<void>
   /** The run id of a child that the workflow named itself: another one in a fork than in the original. */
   readonly childId: (id: string) => string
 }
@@ -232,7 +239,7 @@ export function childOperation(
       if (!task.history.some((e) => e.record.type === 'child.requested'))
         task.append('child.requested', { child: child.run, workflow: child.workflow })
       await task.durable()
-      await deps.start(child, { run: task.run, path: task.path })
+      await deps.start(child, { run: task.run, path: task.path }, task.labels)
       try {
         const done = await task.message(`child.done:${child.run}`, { kind: 'child' })
         const payload = done?.message.payload as { value?: Json; error?: ErrorData } & JsonObject

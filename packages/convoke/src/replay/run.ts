@@ -82,7 +82,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
     checkpoint: (name: string) => engine.claim(scope, checkpointOperation(name)),
     board: {
       get: (key: BoardKey) => {
-        const cell = scope.cell(key.name)
+        const cell = scope.look(key.name)
         scope.noteRead({
           kind: 'board',
           key: key.name,

@@ -20,6 +20,8 @@ export interface Runtime {
   readonly workflows: ReadonlyMap<string, AnyWorkflow>
   /** Methods that higher rooms add to every run object, made for one driven run. */
   readonly extend: (driven: Driven) => readonly Extension[]
+  /** Watches over a run while it is driven here: `stop` fails it at once. Returns how to end the watch. */
+  readonly supervise?: (run: StreamRef, stop: (error: ConvokeError) => void) => Promise<() => void>
   /** Told the last record of a run that has ended here, once it is on disk. */
   readonly onEnded?: (run: StreamRef, last: Entry) => void
   /** Told of runs that ended this incarnation with an error that is not in their stream. */

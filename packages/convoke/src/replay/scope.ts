@@ -31,6 +31,8 @@ export interface BoardCell {
   readonly value: Json | undefined
   readonly version: number
   readonly ref: RecordRef
+  /** Of its record, where they say more than where it came from. */
+  readonly labels?: Labels
 }
 
 /** How to take back one step that has taken effect. */
@@ -99,6 +101,13 @@ export class Scope {
       if (cell !== undefined) return cell
     }
     return undefined
+  }
+
+  /** Looks at a cell: what the code does next rests on it, also when another branch wrote it. */
+  look(key: string): BoardCell | undefined {
+    const cell = this.cell(key)
+    if (cell?.labels !== undefined) this.frontier.set(cell.ref, cell.labels)
+    return cell
   }
 
   /** Notes what was read for every enclosing scope that tracks it. */

@@ -26,6 +26,17 @@ export interface RunStart {
   /** Set for forks only. */
   readonly fork?: JsonObject
   readonly seed?: string
+  /** What the run is bound to; rooms above know what it means. Children are bound to it as well. */
+  readonly bounds?: Json
+}
+
+/** What a run that goes on in another's place, or is a fork of it, has from that one. */
+export function inherited(started: JsonObject): Pick<RunStart, 'tags' | 'bounds'> {
+  const { tags, bounds } = started
+  return {
+    tags: (tags as readonly string[] | undefined) ?? [],
+    ...(bounds === undefined ? {} : { bounds }),
+  }
 }
 
 export interface StartDeps {
@@ -68,6 +79,7 @@ export function startRecords(
         ...(start.priority === undefined ? {} : { priority: start.priority }),
         ...(start.notBefore === undefined ? {} : { notBefore: start.notBefore }),
         ...(start.source === undefined ? {} : { source: start.source }),
+        ...(start.bounds === undefined ? {} : { bounds: start.bounds }),
         ...(start.fork === undefined ? {} : { fork: start.fork, forkOf: start.fork['run'] as string }),
       }),
     },

@@ -27,14 +27,14 @@ test('error codes and how they are handled', () => {
 })
 
 test('record types that this version writes', () => {
-  const rooms = join(import.meta.dirname, '../../src/{replay,gateway,agents,app,ledger-sqlite,core}/**/*.ts')
+  const rooms = join(import.meta.dirname, '../../src/{replay,gateway,policy,agents,app,ledger-sqlite,core}/**/*.ts')
   const text = globSync(rooms)
     .filter((file) => !file.endsWith('.test.ts'))
     .map((file) => readFileSync(file, 'utf8'))
     .join('\n')
   const types = new Set(
     text.match(
-      /'(?:run|step|tool|approval|action|task|role|briefing|answer|attempt|race|board|checkpoint|patch|timer|child|inbox|value|model)\.[a-z-]+'/g,
+      /'(?:run|step|tool|approval|policy|trust|halt|action|task|role|briefing|answer|attempt|race|board|checkpoint|patch|timer|child|inbox|value|model)\.[a-z-]+'/g,
     ),
   )
   expect([...types].sort()).toMatchSnapshot()

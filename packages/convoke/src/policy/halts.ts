@@ -1,0 +1,220 @@
+import { ConvokeError } from '../core/errors.ts'
+import type { JsonObject } from '../core/json.ts'
+import { inboxStream, runStream } from '../core/projections.ts'
+import type { Actor, LedgerRecord } from '../core/record.ts'
+import type { Ledger } from '../ports/ledger.ts'
+import { appendPolicy, readPolicy } from './log.ts'
+
+// Stop means stop. Orders stand in the stream `policy/halts`, so every process that shares the store finds them, also one
+// that starts later. A run that is halted is stopped: nothing of it goes on until the order is lifted and it is resumed.
+
+export const haltStream = 'policy/halts'
+
+/** What is halted: one run, everything a role does, or all runs of the tenant. */
+export type HaltTarget = { readonly run: string } | { readonly role: string } | { readonly all: true }
+
+export interface Halt {
+  readonly id: string
+  readonly target: HaltTarget
+  readonly by: string
+  readonly reason?: string
+  readonly at: number
+}
+
+/** Orders as this process knows them. */
+export interface Halts {
+  /** Reads what has been ordered; once for all who ask at the same time. */
+  refresh(): Promise<void>
+  /** The order that concerns a run, or what a role does in it. */
+  concerning(run: string, role?: string): Halt | undefined
+  /** Reads what has been ordered when that was not done within the last second. */
+  current(run: string, role?: string): Promise<Halt | undefined>
+  /** Calls `stop` once when a run is halted, now or later; returns how to end it. */
+  watch(run: string, stop: (error: ConvokeError) => void): () => void
+}
+
+interface HaltClock {
+  monotonic(): number
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+const freshMs = 1_000
+
+/**
+ * Owns what this process knows of the orders, and the watch over runs driven here. Reads the stream again every second
+ * while somebody watches, and whenever the ledger says that something has changed.
+ */
+export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Halts {
+  const records: LedgerRecord[] = []
+  const watchers = new Set<{ readonly run: string; readonly stop: (error: ConvokeError) => void }>()
+  let standing: readonly Halt[] = []
+  let readAt = -Infinity
+  let reading: Promise<void> | undefined
+  let looking: AbortController | undefined
+  let off: (() => void) | undefined
+
+  function concerning(run: string, role?: string): Halt | undefined {
+    return standing.find(
+      ({ target }) =>
+        'all' in target || ('run' in target && target.run === run) || ('role' in target && target.role === role),
+    )
+  }
+
+  function refresh(): Promise<void> {
+    return (reading ??= (async () => {
+      const began = clock.monotonic()
+      const news = await readPolicy(ledger, tenant, haltStream, (records.at(-1)?.seq ?? 0) + 1)
+      readAt = began
+      if (news.length === 0) return
+      records.push(...news)
+      standing = standingIn(records)
+      for (const watcher of [...watchers]) {
+        const halt = concerning(watcher.run)
+        if (halt !== undefined) watcher.stop(halted(watcher.run, halt))
+      }
+    })().finally(() => (reading = undefined)))
+  }
+
+  async function look(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await refresh().catch(() => undefined)
+      await clock.sleep(freshMs, signal).catch(() => undefined)
+    }
+  }
+
+  return {
+    refresh,
+    concerning,
+    async current(run, role) {
+      if (clock.monotonic() - readAt > freshMs) await refresh()
+      return concerning(run, role)
+    },
+    watch(run, stop) {
+      const watcher = { run, stop }
+      watchers.add(watcher)
+      if (looking === undefined) {
+        looking = new AbortController()
+        off = ledger.onChange(() => void refresh().catch(() => undefined))
+        void look(looking.signal)
+      }
+      return () => {
+        watchers.delete(watcher)
+        if (watchers.size > 0) return
+        looking?.abort()
+        off?.()
+        looking = undefined
+      }
+    },
+  }
+}
+
+export function halted(run: string, halt: Halt): ConvokeError {
+  const why = halt.reason === undefined ? '' : `: ${halt.reason}`
+  const { target } = halt
+  const what = 'all' in target ? 'everything' : 'role' in target ? `role ${target.role}` : `run ${target.run}`
+  return new ConvokeError('RUN_HALTED', `${halt.by} stopped ${what}${why}`, {
+    details: { run, halt: halt.id, by: halt.by, ...target },
+    next: `convoke stop --lift ${halt.id}`,
+  })
+}
+
+function standingIn(records: readonly LedgerRecord[]): readonly Halt[] {
+  const all = new Map<string, Halt>()
+  for (const { type, payload, actor, at } of records) {
+    const p = payload as JsonObject
+    const id = p['id'] as string
+    if (type === 'halt.lifted') all.delete(id)
+    if (type === 'halt.ordered')
+      all.set(id, {
+        id,
+        target: p['target'] as unknown as HaltTarget,
+        by: actor.id,
+        at,
+        ...(typeof p['reason'] === 'string' ? { reason: p['reason'] } : {}),
+      })
+  }
+  return [...all.values()]
+}
+
+interface Order {
+  readonly tenant: string
+  readonly by: Actor
+  readonly reason?: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** 32 random hexadecimal digits. */
+  readonly salt: string
+}
+
+/** Orders a stop. It stands until it is lifted. @throws INPUT_INVALID without a target, RUN_UNKNOWN */
+export async function orderHalt(ledger: Ledger, o: Order & { readonly target: HaltTarget }): Promise<Halt> {
+  const { tenant, target, by, reason, at, salt } = o
+  const named = ['run', 'role', 'all'].filter((key) => Object.hasOwn(target, key))
+  if (named.length !== 1)
+    throw new ConvokeError('INPUT_INVALID', 'a stop is of one run, one role, or all', {
+      next: 'convoke stop RUN, --role ROLE or --all',
+    })
+  if ('run' in target && (await ledger.run({ tenant, stream: runStream(target.run) })) === undefined)
+    throw new ConvokeError('RUN_UNKNOWN', `no run ${target.run}`, {
+      details: { run: target.run },
+      next: 'convoke runs',
+    })
+  const id = `halt_${salt.slice(0, 8)}`
+  await appendPolicy(ledger, tenant, haltStream, () => [
+    {
+      type: 'halt.ordered',
+      payload: { id, target: { ...target }, ...(reason === undefined ? {} : { reason }) },
+      actor: by,
+      at: Math.floor(at),
+      salt,
+    },
+  ])
+  // A parked run finds out when it is woken; one that is named should say so at once.
+  if ('run' in target) await wake(ledger, tenant, target.run, { id, by, at })
+  return { id, target, by: by.id, at, ...(reason === undefined ? {} : { reason }) }
+}
+
+/** Lifts a stop, and wakes the runs that it had stopped. @throws INPUT_INVALID when no such stop stands */
+export async function liftHalt(
+  ledger: Ledger,
+  o: Order & { readonly id: string },
+): Promise<{ readonly woken: readonly string[] }> {
+  const { tenant, id, by, reason, at, salt } = o
+  await appendPolicy(ledger, tenant, haltStream, (records) => {
+    if (!standingIn(records).some((halt) => halt.id === id))
+      throw new ConvokeError('INPUT_INVALID', `no stop ${id} stands`, {
+        details: { standing: standingIn(records).map((halt) => halt.id) },
+        next: 'convoke stop --list',
+      })
+    const payload = { id, ...(reason === undefined ? {} : { reason }) }
+    return [{ type: 'halt.lifted', payload, actor: by, at: Math.floor(at), salt }]
+  })
+  const woken: string[] = []
+  for (let before: string | undefined; ;) {
+    const rows = await ledger.runs({ tenant, status: ['stopped'], ...(before === undefined ? {} : { before }) })
+    for (const row of rows)
+      if (row.error === 'RUN_HALTED') {
+        await wake(ledger, tenant, row.run, { id: `${id}:lifted`, by, at })
+        woken.push(row.run)
+      }
+    before = rows.at(-1)?.run
+    if (rows.length < 100) return { woken }
+  }
+}
+
+/** Stops that stand. */
+export async function standingHalts(ledger: Ledger, tenant: string): Promise<readonly Halt[]> {
+  return standingIn(await readPolicy(ledger, tenant, haltStream))
+}
+
+async function wake(
+  ledger: Ledger,
+  tenant: string,
+  run: string,
+  o: { readonly id: string; readonly by: Actor; readonly at: number },
+): Promise<void> {
+  await ledger.post(
+    { tenant, stream: inboxStream(run) },
+    { id: `halt:${o.id}`, type: 'run.halt', at: o.at, actor: o.by, payload: { id: o.id } },
+  )
+}
