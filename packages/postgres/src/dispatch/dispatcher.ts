@@ -8,6 +8,7 @@ import {
   type ReadyRun,
   type StreamRef,
 } from 'convoke/adapter'
+import { createHolds } from './holds.ts'
 import { openRunQueue, type RunQueue } from './queue.ts'
 import { inTurns, satisfied } from './shares.ts'
 
@@ -28,16 +29,8 @@ export interface PostgresDispatcherOptions {
 
 type Drive = Parameters<Dispatcher['start']>[0]
 
-interface Held {
-  /** On the monotonic clock. */
-  readonly until: number
-  readonly losses: number
-}
-
-const minBackoffMs = 50
-const maxBackoffMs = 5_000
-/** A run lost so often in a row is not ours to drive: another build's workflow, say. `idle` does not wait for it. */
-const hopeless = 5
+/** After a run was driven, and while somebody waits for idle(), the next look comes soon. */
+const soonMs = 50
 /** Ready runs fetched for each place: what finds none here is for the others. */
 const ahead = 4
 /** A change in the ledger rings in every worker at once: they look one after the other. */
@@ -65,7 +58,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   const onTrouble = options.onTrouble ?? (() => undefined)
   const driven = new Map<string, Promise<void>>()
   const places = new Map<string, number>()
-  const held = new Map<string, Held>()
+  const holds = createHolds(() => clock.monotonic())
   /** When a run that was driven here came to rest, and when one was offered, on the monotonic clock. */
   const rested = new Map<string, number>()
   const offered = new Map<string, number>()
@@ -116,7 +109,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     }
     const asked = clock.monotonic()
     const now = clock.now()
-    const limit = driven.size + held.size + concurrency * ahead
+    const limit = driven.size + holds.size + concurrency * ahead
     const ready = await readyRuns(now, limit)
     if (stopping.signal.aborted) return
     forget(ready, ready.length < limit)
@@ -125,7 +118,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     for (const run of inTurns(ready, places)) {
       const key = keyOf(run.ref)
       // What came to rest here since was ready when it was asked for.
-      if (driven.has(key) || (rested.get(key) ?? -1) >= asked || (held.get(key)?.until ?? 0) > mono) continue
+      if (driven.has(key) || (rested.get(key) ?? -1) >= asked || holds.isHeld(key)) continue
       const since = offered.get(key)
       const isOurs = queue === undefined || woken.has(key) || (since !== undefined && mono - since >= sweepMs / 2)
       if (isOurs && free() > 0) begin(key, run.ref)
@@ -135,12 +128,12 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     if (stopping.signal.aborted) return
     const due = await ledger.nextDue(now)
     let next = due === undefined ? sweepMs : Math.min(sweepMs, due - clock.now())
-    for (const { until } of held.values()) if (until > mono) next = Math.min(next, until - mono)
+    next = Math.min(next, holds.next())
     // Somebody else may take and finish what is waited for.
-    if (idlers.size > 0 && ready.length > 0) next = Math.min(next, minBackoffMs)
+    if (idlers.size > 0 && ready.length > 0) next = Math.min(next, soonMs)
     lookIn(next)
     // What was asked before somebody called does not answer them.
-    if (!again && driven.size === 0 && ready.every(({ ref }) => isHopeless(ref))) release()
+    if (!again && driven.size === 0 && ready.every(({ ref }) => holds.isHopeless(keyOf(ref)))) release()
   }
 
   /** When there is more than can be shown, tenants that the ledger's order hides are asked for by name. */
@@ -194,10 +187,9 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     const found = await queue.take(wanted, full)
     if (full.length > 0 && found.length < wanted) found.push(...(await queue.take(wanted - found.length, [])))
     stocked = found.length === wanted
-    const mono = clock.monotonic()
     for (const ref of found) {
       const key = keyOf(ref)
-      if (!driven.has(key) && (held.get(key)?.until ?? 0) <= mono) begin(key, ref)
+      if (!driven.has(key) && !holds.isHeld(key)) begin(key, ref)
     }
   }
 
@@ -227,19 +219,13 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         const left = (places.get(ref.tenant) ?? 1) - 1
         if (left === 0) places.delete(ref.tenant)
         else places.set(ref.tenant, left)
-        if (result === 'lost') holdBack(key)
-        else held.delete(key)
+        if (result === 'lost') holds.lost(key)
+        else holds.clear(key)
         if (stocked) take()
         if (!stocked || driven.size === 0) look()
-        else lookIn(Math.min(sweepMs, minBackoffMs))
+        else lookIn(Math.min(sweepMs, soonMs))
       })
     driven.set(key, work)
-  }
-
-  function holdBack(key: string): void {
-    const losses = (held.get(key)?.losses ?? 0) + 1
-    const backoff = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(losses - 1, 10))
-    held.set(key, { until: clock.monotonic() + backoff, losses })
   }
 
   /** What is no longer ready, here or for us, need not be remembered. */
@@ -248,14 +234,10 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     for (const [key, at] of rested) if (mono - at > 10_000) rested.delete(key)
     if (!isAll) return
     const known = new Set(ready.map(({ ref }) => keyOf(ref)))
-    for (const [key, { until }] of held) if (!known.has(key) && !driven.has(key) && until <= mono) held.delete(key)
+    holds.prune((key) => !known.has(key) && !driven.has(key))
     for (const key of offered.keys()) if (!known.has(key)) offered.delete(key)
     // A wake may come before what it is about can be seen, never long before.
     if (!again) for (const key of woken) if (!known.has(key)) woken.delete(key)
-  }
-
-  function isHopeless(ref: StreamRef): boolean {
-    return (held.get(keyOf(ref))?.losses ?? 0) >= hopeless
   }
 
   function release(): void {
@@ -293,8 +275,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       else {
         const key = keyOf(run)
         // Whoever wakes a run knows of something new: it deserves a try now.
-        const hold = held.get(key)
-        if (hold !== undefined) held.set(key, { ...hold, until: 0 })
+        holds.lift(key)
         woken.add(key)
         look()
       }
