@@ -1,1 +1,2 @@
-export {}
+export { restateDispatcher, type RestateDispatcherOptions } from './dispatcher.ts'
+export type { Pin } from './names.ts'

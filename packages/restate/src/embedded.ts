@@ -1,0 +1,6 @@
+export {
+  startEmbeddedRestate,
+  type EmbeddedNode,
+  type EmbeddedRestate,
+  type EmbeddedRestateOptions,
+} from './embedded/server.ts'
