@@ -17,6 +17,8 @@ export interface Statements {
 export function openStatements(config: pg.ClientConfig, max: number): Statements {
   const pool = new pg.Pool({ connectionTimeoutMillis: 5_000, keepAlive: true, ...config, max, allowExitOnIdle: true })
   pool.on('error', () => undefined)
+  // The pool listens to idle clients only; a lost one that serves a statement fails that statement, and nothing else.
+  pool.on('connect', (client) => void client.on('error', () => undefined))
   return {
     async executeSql(text, values) {
       const client = await pool.connect()
