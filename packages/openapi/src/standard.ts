@@ -21,6 +21,8 @@ export function fromJsonSchema<T extends Json | undefined>(make: () => JsonObjec
       validateSchema: false,
       validateFormats: false,
       addUsedSchema: false,
+      // `constructor` is in every object, and in none as data.
+      ownProperties: true,
       code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
     }).compile(json()))
   return {
