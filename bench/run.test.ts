@@ -41,6 +41,7 @@ const promised: Readonly<Record<(typeof WORKLOADS)[number] | (typeof OWN_WORKLOA
   install: ['packages', 'mb'],
   wake: ['idle_p50_ms', 'idle_p95_ms', 'load_p50_ms', 'load_p95_ms'],
   ledger: ['500 appenders', 'chain of appends'],
+  scale: ['appendMs', 'flushMs', 'steps_per_s, cells: 1000 workers, 32 shards'],
 }
 
 const built = existsSync(join(root, 'packages', 'convoke', 'dist', 'index.js'))

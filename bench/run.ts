@@ -23,6 +23,7 @@ import { measure as parked } from './parked.ts'
 import { comparePeers } from './peers.ts'
 import { measure as recovery } from './recovery.ts'
 import { OWN_WORKLOADS, printMeasures, WORKLOADS, type Measure, type OwnWorkload, type Workload } from './report.ts'
+import { measure as scale } from './scale.ts'
 import { measure as wake } from './wake.ts'
 
 const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promise<void>>> = {
@@ -36,6 +37,7 @@ const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promi
   install,
   wake,
   ledger: measureLedger,
+  scale,
 }
 
 const { values: options } = parseArgs({

@@ -86,6 +86,17 @@ export function simulate(params: Params): Result {
     const shard = shardOf(run)
     readyAt[run] = sim.now()
     ;(servers[shard] as Server).ready.add(run)
+    if (params.dispatch === 'queue') {
+      // Offered, taken and deleted, by whoever has nothing better to do.
+      const link = linkOf(pick(crews[shard] as Worker[]), shard)
+      const job = (done: () => void): void => link.query(costs.jobMs, done)
+      job(() =>
+        job(() => {
+          job(() => undefined)
+          place(run)
+        }),
+      )
+    }
     if (params.dispatch === 'directed')
       sim.after(params.rttMs / 2, () =>
         engine.run(params.engineMs, () => sim.after(params.rttMs / 2, () => place(run))),
@@ -171,7 +182,7 @@ export function simulate(params: Params): Result {
         for (let n = 0; n < driven; n++) link.query(costs.inboxMs, () => undefined)
       })
     }
-    if (params.dispatch === 'herd') sim.after(sim.random() * params.spreadMs, () => look(worker, shard))
+    if (params.dispatch !== 'directed') sim.after(sim.random() * params.spreadMs, () => look(worker, shard))
   }
 
   function look(worker: Worker, shard: number): void {
@@ -190,7 +201,7 @@ export function simulate(params: Params): Result {
       let seen = 0
       // Everybody sees the same rows first.
       for (const run of ready) {
-        if (params.dispatch === 'directed' || worker.places <= 0 || seen++ >= limit) break
+        if (params.dispatch !== 'herd' || worker.places <= 0 || seen++ >= limit) break
         worker.places -= 1
         claim(worker, run)
       }
@@ -217,7 +228,7 @@ export function simulate(params: Params): Result {
     every(params.lookAfterEveryMs, () => server.serve(costs.lookAfterMs, 0, () => undefined))
     for (const [at, worker] of crew.entries()) {
       every(params.renewEveryMs, () => linkOf(worker, shard).renew())
-      if (params.dispatch === 'herd' || at < params.sweepers) every(params.sweepMs, () => look(worker, shard))
+      if (params.dispatch !== 'directed' || at < params.sweepers) every(params.sweepMs, () => look(worker, shard))
     }
   }
 

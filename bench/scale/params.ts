@@ -21,6 +21,8 @@ export interface CallCosts {
   readonly readyMs: number
   readonly readyRowMs: number
   readonly nextDueMs: number
+  /** Offering a run to the queue in the database, taking it from there, deleting it: each. */
+  readonly jobMs: number
   readonly renewMs: number
   readonly lookAfterMs: number
   /** A notification: once, and for each session that listens on the server. */
@@ -45,7 +47,7 @@ export interface Params {
 
   /** Runs that a worker drives at once. */
   readonly concurrency: number
-  /** The worker's one thread: for a step, and for handling a group's or query's answer. */
+  /** The worker's one thread: for a step, and for a call (half before, half after it; a tenth for a notification). */
   readonly stepCpuMs: number
   readonly callCpuMs: number
   /** Groups of appends on their way at once, for each shard, and appends in one. */
@@ -73,9 +75,10 @@ export interface Params {
 
   /**
    * How work is handed out. `herd`: a notification says only that something changed, so every worker looks and takes
-   * what it can (the embedded dispatcher on a shared store). `directed`: an engine gives each wake to one worker.
+   * what it can (the embedded dispatcher on a shared store). `queue`: every worker looks as well, but a queue in the
+   * database gives each run to one (the Postgres dispatcher). `directed`: an engine gives each wake to one, nobody looks.
    */
-  readonly dispatch: 'herd' | 'directed'
+  readonly dispatch: 'herd' | 'queue' | 'directed'
   /** Whether a notification makes every driven run read its inbox, or only the one that is meant. */
   readonly bell: 'all' | 'addressed'
   readonly sweepMs: number
@@ -119,6 +122,7 @@ export const documented: Calibration = {
     readyMs: 0.2,
     readyRowMs: 0.004,
     nextDueMs: 0.1,
+    jobMs: 0.2,
     renewMs: 0.15,
     lookAfterMs: 0.3,
     notifyMs: 0.06,

@@ -62,7 +62,7 @@ export function createLink(parts: {
           onServer()
           sim.after(params.rttMs / 2, () => {
             give()
-            thread.run(params.callCpuMs, done)
+            thread.run(params.callCpuMs / 2, done)
           })
         }),
       )
@@ -99,7 +99,7 @@ export function createLink(parts: {
         const onServer = (): void => {
           for (const one of group) served.push(one.onServer?.() ?? true)
         }
-        thread.run(params.callCpuMs, () =>
+        thread.run(params.callCpuMs / 2, () =>
           call(ms, walBytes, onServer, () => {
             active -= 1
             for (const [at, one] of group.entries()) one.act(served[at] as boolean)
@@ -134,7 +134,7 @@ export function createLink(parts: {
     append: (told, done) => appends({ told, act: done }),
     claim: (run, done) => claims({ told: false, act: done, onServer: () => server.ready.delete(run) }),
     release: (done) => releases({ told: false, act: done }),
-    query: (ms, done) => call(ms, 0, () => undefined, done),
+    query: (ms, done) => thread.run(params.callCpuMs / 2, () => call(ms, 0, () => undefined, done)),
     renew: () => sim.after(params.rttMs / 2, () => server.serve(costs.renewMs, 0, () => undefined)),
   }
 }
@@ -158,7 +158,7 @@ export function createWorker(
   for (const [shard, server] of servers) {
     const heard = (): void => hear(worker, shard)
     links.set(shard, createLink({ sim, params, server, thread, counts, heard }))
-    if (params.bell === 'all') server.listen(() => thread.run(params.callCpuMs, heard))
+    if (params.bell === 'all') server.listen(() => thread.run(params.callCpuMs / 10, heard))
   }
   return worker
 }

@@ -1,0 +1,165 @@
+/**
+ * The simulation against the real thing: processes that append on one embedded Postgres, all on this machine, beside
+ * what the simulation says of the same with the same costs. The error is the answer; nothing is tuned to it.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openPostgresLedger } from '@convoke/postgres'
+import { startEmbeddedPostgres } from '@convoke/postgres/embedded'
+import { median, quantile, type Bench, type Outcome, type Scene } from '../harness.ts'
+import type { Calibrated } from './calibrate.ts'
+import { simulate, type Result } from './model.ts'
+import { paramsOf } from './params.ts'
+import { connectTo, serverCpuMs, type Client } from './postgres.ts'
+import { openWriter } from './writers.ts'
+
+export interface Validation {
+  readonly workers: number
+  /** Runs that each worker drives, without any time between two steps. */
+  readonly runs: number
+  readonly measured: { readonly stepsPerS: number; readonly p50: number; readonly p99: number }
+  readonly simulated: Result
+  /** What the machine was during the measurement, and the simulation is told: cores that others left, mean sync. */
+  readonly cores: number
+  readonly flushMs: number
+}
+
+const waitMs = 30_000
+
+/** One worker: `size` runs that append one record after the other for some seconds. */
+export const appender: Scene = async ({ dir, size, small }, tell) => {
+  const ledger = await openPostgresLedger({ url: readFileSync(join(dirname(dir), 'url'), 'utf8'), leaseMs: 60_000 })
+  try {
+    const worker = `worker-${process.pid}`
+    await ledger.register(worker)
+    const writers = await Promise.all(
+      Array.from({ length: size }, (_, n) => openWriter(ledger, `${worker}-${n}`, worker)),
+    )
+    for (let n = 0; n < 20; n++) await Promise.all(writers.map((writer) => writer.step()))
+    tell({ metric: 'ready', value: 1, unit: '' })
+    const until = performance.now() + waitMs
+    while (!existsSync(join(dirname(dir), 'go')) && performance.now() < until) await sleep(5)
+    const times: number[] = []
+    const cpu = process.cpuUsage()
+    const from = performance.now()
+    const end = from + (small ? 300 : 3_000)
+    await Promise.all(
+      writers.map(async (writer) => {
+        while (performance.now() < end) {
+          const began = performance.now()
+          await writer.step()
+          times.push(performance.now() - began)
+        }
+      }),
+    )
+    const used = process.cpuUsage(cpu)
+    tell({ metric: 'steps_per_s', value: (times.length / (performance.now() - from)) * 1000, unit: 'steps/s' })
+    tell({ metric: 'p50', value: median(times), unit: 'ms' })
+    tell({ metric: 'p99', value: quantile(times, 0.99), unit: 'ms' })
+    tell({ metric: 'cpu', value: (used.user + used.system) / 1000, unit: 'ms' })
+  } finally {
+    await ledger.close()
+  }
+}
+
+export async function validate(bench: Bench, calibrated: Calibrated): Promise<Validation[]> {
+  const cases = bench.small ? [[1, 4]] : [1, 50].flatMap((runs) => [1, 2, 4].map((workers) => [workers, runs]))
+  const all: Validation[] = []
+  for (const [workers = 1, runs = 1] of cases) all.push(await compare(bench, calibrated, workers, runs))
+  return all
+}
+
+async function compare(bench: Bench, calibrated: Calibrated, workers: number, runs: number): Promise<Validation> {
+  const postgres = await startEmbeddedPostgres({ settings: { track_wal_io_timing: 'on' } })
+  const sql = await connectTo(postgres.url)
+  try {
+    return await bench.inFolder(async (dir) => {
+      writeFileSync(join(dir, 'url'), postgres.url)
+      let began: Promise<Marks> | undefined
+      let waiting = workers
+      const outcomes = await Promise.all(
+        Array.from({ length: workers }, (_, n) =>
+          bench.scene('scale', 'appender', runs, join(dir, String(n)), {
+            onFigure({ metric }) {
+              if (metric !== 'ready' || --waiting > 0) return
+              began = marks(postgres.data, sql)
+              void began.then(() => writeFileSync(join(dir, 'go'), ''))
+            },
+          }),
+        ),
+      )
+      const ended = await marks(postgres.data, sql)
+      const from = (await began) ?? ended
+      const values = (metric: string): number[] => outcomes.map((outcome) => valueOf(outcome, metric))
+      const total = availableParallelism()
+      const own = values('cpu').reduce((sum, one) => sum + one, 0) + ended.server - from.server
+      const others = Math.max(0, ended.busy - from.busy - own) / Math.max(1, ended.at - from.at)
+      const syncs = ended.syncs - from.syncs
+      const flushMs = syncs > 0 ? (ended.syncMs - from.syncMs) / syncs : calibrated.flushMs
+      const cores = Math.max(0.25, total - others)
+      const speed = cores / total
+      const { stepCpuMs, callCpuMs } = calibrated
+      const simulated = simulate(
+        paramsOf(
+          { ...calibrated, flushMs, flushMsPerKb: 0, stepCpuMs: stepCpuMs / speed, callCpuMs: callCpuMs / speed },
+          {
+            workers,
+            runs: workers * runs,
+            concurrency: runs,
+            thinkMs: 0,
+            stepsPerDrive: Infinity,
+            // Loopback has no way of its own; what a query costs both sides is counted as CPU.
+            rttMs: calibrated.roundTripMs / 2,
+            sharedCores: total,
+            coreSpeed: speed,
+            warmMs: 500,
+            measureMs: bench.small ? 300 : 3_000,
+          },
+        ),
+      )
+      const measured = {
+        stepsPerS: values('steps_per_s').reduce((sum, one) => sum + one, 0),
+        p50: median(values('p50')),
+        p99: Math.max(...values('p99')),
+      }
+      return { workers, runs, measured, simulated, cores, flushMs }
+    })
+  } finally {
+    await sql.end()
+    await postgres.close()
+  }
+}
+
+function valueOf(outcome: Outcome, metric: string): number {
+  const value = outcome.figures.find((figure) => figure.metric === metric)?.value
+  if (typeof value !== 'number') throw new Error(`a worker gave no ${metric}: ${outcome.failure ?? 'no reason'}`)
+  return value
+}
+
+interface Marks {
+  readonly at: number
+  /** CPU time of the whole machine and of the server so far, in ms. */
+  readonly busy: number
+  readonly server: number
+  /** Syncs of the log, and their time with the writes before them, as Postgres counts them. */
+  readonly syncs: number
+  readonly syncMs: number
+}
+
+async function marks(data: string, sql: Client): Promise<Marks> {
+  const { rows } = await sql.query(
+    "SELECT sum(fsyncs) AS syncs, sum(fsync_time + write_time) AS ms FROM pg_stat_io WHERE object = 'wal'",
+  )
+  const log = { syncs: Number(rows[0]?.['syncs'] ?? 0), syncMs: Number(rows[0]?.['ms'] ?? 0) }
+  const at = performance.now()
+  try {
+    const first = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? ''
+    const ticks = first.trim().split(/\s+/).slice(1).map(Number)
+    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = ticks
+    return { at, ...log, busy: (user + nice + system + irq + softirq + steal) * 10, server: serverCpuMs(data) ?? 0 }
+  } catch {
+    return { at, ...log, busy: 0, server: 0 }
+  }
+}
