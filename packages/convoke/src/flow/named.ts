@@ -1,7 +1,8 @@
 import type { Json } from '../core/json.ts'
 
-/** Shorter words stand in too many requests to say anything. */
+/** Shorter words, and numbers of fewer digits, stand in too many requests to say anything. */
 const shortest = 2
+const fewestDigits = 4
 
 /**
  * Whether a text stands in what the trusted request says, as whole words, letter case aside. So it was chosen by whoever
@@ -10,7 +11,7 @@ const shortest = 2
 export function isNamed(value: Json, request: readonly string[]): boolean {
   if (typeof value !== 'string' && typeof value !== 'number') return false
   const text = normal(String(value)).trim()
-  if (text.length < shortest && typeof value === 'string') return false
+  if (text.length < shortest || (!/\p{L}/u.test(text) && text.replace(/\D/g, '').length < fewestDigits)) return false
   return request.some((one) => occurs(normal(one), text))
 }
 

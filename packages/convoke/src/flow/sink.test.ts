@@ -79,9 +79,24 @@ test('DEFINITION_INVALID: a tolerance that lets text of anybody through', () => 
 })
 
 test('a text is named by a request as whole words, and not as a piece of something longer', () => {
-  const request = ['Pay GB29NWBK60161331926819 the 12.00, and tell dora@acme.test. See www.our-company.com!']
+  const request = [
+    'By June 133, pay GB29NWBK60161331926819 the 12.00, and tell dora@acme.test. See www.our-company.com!',
+  ]
   const yes = ['GB29NWBK60161331926819', '12.00', 'Dora@acme.test', 'www.our-company.com', 'tell dora@acme.test']
-  const no = ['12', '00', '2', 'dora', 'acme.test', 'GB29', 'our-company.com', 'x', '', 'www.our-company.com/x', 'evil']
+  const no = [
+    '12',
+    '133',
+    '00',
+    '2',
+    'dora',
+    'acme.test',
+    'GB29',
+    'our-company.com',
+    'x',
+    '',
+    'www.our-company.com/x',
+    'evil',
+  ]
   for (const text of yes) expect(`${text} ${isNamed(text, request)}`).toBe(`${text} true`)
   for (const text of no) expect(`${text} ${isNamed(text, request)}`).toBe(`${text} false`)
 })
