@@ -1,4 +1,4 @@
-import type { JsonObject, Ledger, StreamRef } from 'convoke/adapter'
+import type { Ledger, StreamRef } from 'convoke/adapter'
 import type { Pin } from './names.ts'
 
 /** Runs whose pins are kept at hand; each is a few hundred bytes. */
@@ -31,8 +31,8 @@ export function createPins(ledger: Ledger): Pins {
       if (pin !== undefined) return pin
       const [started] = await ledger.read(run, { from: 1, limit: 1 })
       if (started === undefined) return undefined
-      const { workflow, version, digest } = started.payload as JsonObject
-      return keep(run, { name: String(workflow), version: String(version), digest: String(digest) })
+      const { workflow, version, digest } = started.payload as Record<'workflow' | 'version' | 'digest', string>
+      return keep(run, { name: workflow, version, digest })
     },
     adopted: (run, pin) => void keep(run, pin),
   }

@@ -3,8 +3,6 @@
  * `take` resolves false when the wait was given up.
  */
 export interface Places {
-  readonly free: number
-  readonly waiting: number
   take(priority: number): Promise<boolean>
   /** Without waiting. */
   tryTake(): boolean
@@ -18,12 +16,6 @@ export function createPlaces(size: number): Places {
   let taken = 0
   let closed = false
   return {
-    get free() {
-      return closed ? 0 : size - taken
-    },
-    get waiting() {
-      return queue.length
-    },
     tryTake() {
       if (closed || taken >= size) return false
       taken++

@@ -46,6 +46,9 @@ abort-timeout = "1day"
 http2-keep-alive-interval = "4s"
 http2-keep-alive-timeout = "4s"
 
+[log-server]
+rocksdb-disable-wal-fsync = ${options.fsync === false}
+
 ${options.settings ?? ''}
 `
 }

@@ -25,6 +25,8 @@ export interface EmbeddedRestateOptions {
   readonly nodes?: 1 | 3
   /** Of the log; 4 unless said. */
   readonly partitions?: number
+  /** `false` loses data when the machine loses power (a killed server loses nothing), and is faster. True unless said. */
+  readonly fsync?: boolean
   /** Appended to each node's configuration, as TOML. */
   readonly settings?: string
 }

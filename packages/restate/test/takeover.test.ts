@@ -1,0 +1,89 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { startEmbeddedRestate, type EmbeddedRestate } from '../src/embedded.ts'
+import { openWorld, type Worker, type World } from './world.ts'
+
+// Workers that are killed and stopped in the middle of a step. Safety is asserted; times are printed.
+
+let restate: EmbeddedRestate
+const worlds: World[] = []
+beforeAll(async () => {
+  restate = await startEmbeddedRestate({ fsync: false })
+}, 60_000)
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.close()
+})
+afterAll(async () => {
+  await restate.close()
+})
+
+async function withWorkers(count: number): Promise<{ world: World; workers: Worker[] }> {
+  const world = await openWorld({ engine: restate.url })
+  worlds.push(world)
+  const workers: Worker[] = []
+  for (let i = 0; i < count; i++) workers.push(await world.worker())
+  return { world, workers }
+}
+
+/** Starts a run that hangs in its second step, and finds who drives it. */
+async function midStep(world: World, workers: readonly Worker[], id: string): Promise<Worker> {
+  await world.hold(1)
+  await (workers[0] as Worker).start(id, { steps: 4 })
+  const effect = await world.until('the second step', async () =>
+    (await world.effects()).find(({ run, step }) => run === id && step === 1),
+  )
+  return workers.find(({ pid }) => pid === effect.worker) as Worker
+}
+
+async function takenOver(world: World, id: string, from: Worker): Promise<number> {
+  const effect = await world.until('another worker', async () =>
+    (await world.effects()).find(({ run, step, worker }) => run === id && step === 1 && worker !== from.pid),
+  )
+  return effect.at
+}
+
+for (const count of [2, 3])
+  test(`a killed worker's run goes on with another of ${count - 1}, and every effect is had once`, async () => {
+    const { world, workers } = await withWorkers(count)
+    for (const id of count === 2 ? ['a', 'b'] : ['a']) {
+      const alive = workers.filter(({ pid }) => isAlive(pid))
+      if (alive.length < 2) workers.push(await world.worker())
+      const driver = await midStep(
+        world,
+        workers.filter(({ pid }) => isAlive(pid)),
+        id,
+      )
+      const killedAt = Date.now()
+      driver.kill('SIGKILL')
+      console.log(`killed, of ${count}: taken over after ${(await takenOver(world, id, driver)) - killedAt} ms`)
+      await world.release()
+      await world.settle(id === 'a' ? ['a'] : ['a', 'b'], 4)
+    }
+  }, 120_000)
+
+for (const count of [2, 3])
+  test(`a stopped worker's run goes on with another of ${count - 1}; what it writes later is refused`, async () => {
+    const { world, workers } = await withWorkers(count)
+    const driver = await midStep(world, workers, 'a')
+    const stoppedAt = Date.now()
+    driver.kill('SIGSTOP')
+    console.log(`stopped, of ${count}: taken over after ${(await takenOver(world, 'a', driver)) - stoppedAt} ms`)
+    // Answers both: what the zombie gets is for a run that is no longer its own.
+    await world.release()
+    await world.settle(['a'], 4)
+    driver.kill('SIGCONT')
+    const refused = await world.until('the refusal', () => driver.troubles.find((text) => text.startsWith('run/a ')))
+    expect(refused).toMatch(/POSITION_STALE|EPOCH_STALE|LEASE_EXPIRED/)
+    await world.settle(['a'], 4)
+    // As a worker anew it is as good as any.
+    await world.hold(99)
+    await driver.start('b', { steps: 2 })
+    await world.until('b', async () => (await world.run('b'))?.status === 'done')
+  }, 120_000)
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
