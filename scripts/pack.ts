@@ -6,7 +6,17 @@ import { join, resolve } from 'node:path'
 export const root: string = resolve(import.meta.dirname, '..')
 
 /** Folders of the packages that are published. */
-export const published: readonly string[] = ['packages/convoke', 'packages/cli']
+export const published: readonly string[] = [
+  'packages/convoke',
+  'packages/cli',
+  'packages/postgres',
+  'packages/restate',
+  'packages/openapi',
+  'packages/mcp',
+]
+
+/** What somebody installs who works on one machine. */
+export const onOneMachine: readonly string[] = published.slice(0, 2)
 
 export interface Packed {
   /** Absolute path of the tarball. */

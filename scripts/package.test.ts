@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import * as source from 'convoke'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { pack, published, root } from './pack.ts'
+import { onOneMachine, pack, root } from './pack.ts'
 
 const hello = join(root, 'examples', 'hello', 'src', 'main.ts')
 const subpaths = ['convoke', 'convoke/sqlite', 'convoke/testing']
@@ -23,7 +23,7 @@ function run(command: string, args: string[]): { status: number | null; stdout: 
 
 beforeAll(() => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'convoke-user-')))
-  const tarballs = published.map((path) => pack(path, folder).tarball)
+  const tarballs = onOneMachine.map((path) => pack(path, folder).tarball)
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'a-user', private: true, type: 'module' }))
   const args = ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error', ...tarballs]
   execFileSync('npm', args, { cwd: folder, stdio: 'pipe' })

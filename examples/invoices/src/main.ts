@@ -9,7 +9,7 @@ import { ErpError } from './erp/error.ts'
 import { startErp, type Erp } from './erp/start.ts'
 import { readInbox, type InboxItem } from './inbox.ts'
 import { numberIn } from './lines.ts'
-import { reportOf, table, writeReports, type FileReport } from './report.ts'
+import { readReports, table, writeReports, type FileReport } from './report.ts'
 import { follow, type Screen } from './screen.ts'
 import { scriptedSquadModel } from './squad/rules/index.ts'
 import { squadOptions } from './squad/squad.ts'
@@ -88,7 +88,7 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
       return 130
     }
     await screen.settle()
-    const reports = await reportsOf(ledger, items)
+    const reports = await readReports(ledger, tenant, items)
     if (args.out !== undefined) await writeReports(args.out, reports)
     await conclude(screen, reports, erp)
     return reports.every((report) => report.status !== 'failed') ? 0 : 1
@@ -130,17 +130,6 @@ async function atRest(app: App, ledger: Ledger, items: readonly InboxItem[]): Pr
     if (due.length === 0) return
     await new Promise((resolve) => setTimeout(resolve, Math.min(1_000, Math.max(20, Math.min(...due) - Date.now()))))
   }
-}
-
-async function reportsOf(ledger: Ledger, items: readonly InboxItem[]): Promise<FileReport[]> {
-  const approvals = await ledger.approvals({ tenant, status: 'pending', limit: 10_000 })
-  const reports: FileReport[] = []
-  for (const { file, run } of items) {
-    const ref = { tenant, stream: `run/${run}` }
-    const row = await ledger.run(ref)
-    if (row !== undefined) reports.push(reportOf(file, row, await ledger.read(ref, { limit: 100_000 }), approvals))
-  }
-  return reports
 }
 
 async function conclude(screen: Screen, reports: readonly FileReport[], erp: Erp): Promise<void> {

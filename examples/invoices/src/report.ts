@@ -1,5 +1,5 @@
 import { rename, writeFile } from 'node:fs/promises'
-import type { ApprovalRow, JsonObject, LedgerRecord, RunRow } from 'convoke'
+import type { ApprovalRow, JsonObject, Ledger, LedgerRecord, RunRow } from 'convoke'
 import type { Finding, SquadResult } from './squad/types.ts'
 import { reasonOf } from './squad/workflow.ts'
 import type { InvoiceDocument } from './extract/index.ts'
@@ -18,8 +18,24 @@ export interface FileReport {
   readonly cost: string
 }
 
+/** What became of each file, as the ledger has it now. */
+export async function readReports(
+  ledger: Ledger,
+  tenant: string,
+  items: readonly { readonly file: string; readonly run: string }[],
+): Promise<FileReport[]> {
+  const approvals = await ledger.approvals({ tenant, status: 'pending', limit: 10_000 })
+  const reports: FileReport[] = []
+  for (const { file, run } of items) {
+    const ref = { tenant, stream: `run/${run}` }
+    const row = await ledger.run(ref)
+    if (row !== undefined) reports.push(reportOf(file, row, await ledger.read(ref, { limit: 100_000 }), approvals))
+  }
+  return reports
+}
+
 /** Reads from a run's records where it stands; a run that waits is told by what it waits for. */
-export function reportOf(
+function reportOf(
   file: string,
   row: RunRow,
   records: readonly LedgerRecord[],
