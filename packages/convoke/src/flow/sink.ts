@@ -79,7 +79,7 @@ export function judgeFlow(call: FlowCall): FlowVerdict {
   const { labels, accepts, external } = call
   const broken: { rule: FlowRule; why: string }[] = []
   const untrusted = labels.integrity === 'untrusted'
-  const judged = untrusted ? tolerance(call) : undefined
+  const judged = untrusted ? covered(accepts?.tolerates ?? [], call.input, call.request) : undefined
   const tainted = judged !== undefined && judged.refused !== undefined
   const from = labels.sources.length === 0 ? '' : ` (${labels.sources.slice(0, 6).join(', ')})`
   if (accepts?.integrity === 'trusted' && tainted)
@@ -97,9 +97,12 @@ export function judgeFlow(call: FlowCall): FlowVerdict {
   return { broken, otherwise: accepts?.otherwise ?? 'hold', tolerated: judged?.tolerated ?? [] }
 }
 
-function tolerance(call: FlowCall): { readonly tolerated: readonly string[]; readonly refused?: string } {
-  const { accepts, input, request } = call
-  const all = accepts?.tolerates ?? []
+/** Whether each scalar of a value is bounded by a tolerance that holds; `refused` says where that is not so. */
+export function covered(
+  all: readonly Tolerance[],
+  input: Json,
+  request: readonly string[],
+): { readonly tolerated: readonly string[]; readonly refused?: string } {
   if (all.length === 0) return { tolerated: [], refused: 'it tolerates no untrusted argument' }
   const tolerated: string[] = []
   for (const { pointer, value } of leaves(input)) {

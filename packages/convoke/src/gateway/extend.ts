@@ -4,6 +4,7 @@ import type { Operation } from '../replay/types.ts'
 import { callOperation } from './call.ts'
 import { decideOperation, type ApproveOptions, type Approval, type DecideOptions } from './decide.ts'
 import type { Caller, CallOptions, GatewayDeps } from './deps.ts'
+import { relabelOperation, type RelabelOptions, type SaidBy } from './relabel.ts'
 import type { AnyTool, Tool } from './tool.ts'
 
 /** What takes a call back: a tool that takes the call's result, or a tool and how its input is made of both. */
@@ -31,6 +32,21 @@ export interface GatewayRun {
   decide<T>(name: string, options: DecideOptions<T>): StepPromise<T>
   /** Asks a person for a yes or no. @throws APPROVAL_EXPIRED when nobody answers in time */
   approve(name: string, options?: ApproveOptions): StepPromise<Approval>
+  /**
+   * Has an untrusted value vouched for: what comes back is trusted, what the scope has seen is not. To use it without the
+   * rest, say `flow: 'data'` where it goes.
+   * @throws FLOW_DENIED, APPROVAL_REJECTED, APPROVAL_EXPIRED
+   */
+  endorse<T>(name: string, value: T, options: SaidBy & RelabelOptions): StepPromise<T>
+  /**
+   * Takes confidentiality labels off a value.
+   * @throws FLOW_DENIED, APPROVAL_REJECTED, APPROVAL_EXPIRED
+   */
+  declassify<T>(
+    name: string,
+    value: T,
+    options: Exclude<SaidBy, { fields: unknown }> & RelabelOptions & { readonly release: readonly string[] },
+  ): StepPromise<T>
 }
 
 /** The gateway's methods for the run object of a scope. */
@@ -53,6 +69,13 @@ export function extendGateway(deps: GatewayDeps, caller: Caller = {}): (scope: S
       },
       decide: <T>(name: string, options: DecideOptions<T>): StepPromise<T> =>
         claim<T>(decideOperation(deps, name, options)),
+      endorse: <T>(name: string, value: T, options: SaidBy & RelabelOptions): StepPromise<T> =>
+        claim<T>(relabelOperation(deps, 'endorse', name, value, { integrity: 'trusted' }, options)),
+      declassify: <T>(
+        name: string,
+        value: T,
+        { release, ...options }: SaidBy & RelabelOptions & { readonly release: readonly string[] },
+      ): StepPromise<T> => claim<T>(relabelOperation(deps, 'declassify', name, value, { release }, options)),
       approve: (name, options = {}) => claim<Approval>(decideOperation(deps, name, { ...options, yesOrNo: true })),
     }
   }

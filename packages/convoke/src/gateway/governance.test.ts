@@ -7,6 +7,7 @@ import { policy, type Policy } from '../policy/policy.ts'
 import { trustBook, type TrustBook } from '../policy/trust.ts'
 import type { Actor } from '../core/record.ts'
 import type { Caller } from './deps.ts'
+import { endorser } from './relabel.ts'
 import { tool, type Tool } from './tool.ts'
 
 // What the rules of the house do to calls, end to end: labels from real records, decisions from a real ledger.
@@ -271,4 +272,55 @@ test('trust is earned by unedited approvals, kept on record, and lost at the fir
   expect((await run(send('4'))).result).toBe('parked')
   const kinds = (await w.ledger.read({ tenant, stream: 'policy/trust' })).map((r) => r.type)
   expect(kinds).toEqual(['trust.judged', 'trust.judged', 'trust.mode', 'trust.judged', 'trust.mode'])
+})
+
+test('endorsing by type: an amount between bounds and a date pass, text of others does not', async () => {
+  const fields = [
+    { at: '/total', min: 0, max: 100 },
+    { at: '/on', type: 'date' as const },
+  ]
+  const strict = sendTool({ accepts: { integrity: 'trusted', otherwise: 'deny' } })
+  const code: Code = async (r) => {
+    const mail = await r.call(readMail, {})
+    const safe = await r.endorse('figures', { total: mail.total, on: mail.on }, { fields, reason: 'bounded' })
+    await r.call(strict, { to: 'a@x.test', body: safe.total }, { flow: 'data', from: [safe], name: 'safe' })
+    return r.call(strict, { to: 'b@x.test', body: 'x' }, { name: 'covered by what was seen' })
+  }
+  const done = await run(code)
+  expect([done.error?.code, sent]).toEqual(['FLOW_DENIED', ['a@x.test']])
+  const [record] = done.entries.filter((e) => e.record.path === 'figures')
+  expect(record?.record.labels).toMatchObject({ integrity: 'trusted', confidentiality: ['mailbox'] })
+  expect(record?.payload['relabelled']).toMatchObject({
+    by: 'type',
+    from: { integrity: 'untrusted' },
+    reason: 'bounded',
+  })
+  const text: Code = async (r) => r.endorse('body', await r.call(readMail, {}), { fields, reason: 'no' })
+  expect((await run(text)).error).toMatchObject({ code: 'FLOW_DENIED', details: { by: 'its type' } })
+})
+
+test('declassifying and endorsing by a person or a named function; each is a record that says who and why', async () => {
+  const short = endorser({ name: 'short', version: '2', check: (v) => JSON.stringify(v).length < 40 || 'too long' })
+  const strict = sendTool({ accepts: { integrity: 'trusted', confidentiality: [], otherwise: 'deny' } })
+  const code: Code = async (r) => {
+    const mail = await r.call(readMail, {})
+    const open = await r.declassify('open', { body: mail.body }, { release: ['mailbox'], to: 'press', reason: 'asked' })
+    const sure = await r.endorse('sure', open, { by: short, reason: 'nothing but a line' })
+    await r.call(strict, { to: 'a@x.test', body: sure.body }, { flow: 'data', from: [sure] })
+    return r.endorse('long', { body: 'x'.repeat(50) }, { by: short, reason: 'nothing but a line' })
+  }
+  const held = await run(code)
+  expect((await w.pending(held.id))[0]).toMatchObject({
+    kind: 'decision',
+    group: 'press',
+    title: 'declassify open: asked',
+  })
+  const refused = await settle(held, code, 'approved')
+  expect(refused.error).toMatchObject({ code: 'FLOW_DENIED', details: { by: 'short', why: 'too long' } })
+  const entry = refused.entries.find((e) => e.record.path === 'open' && e.payload['relabelled'] !== undefined)
+  expect(entry?.record.labels).toMatchObject({ confidentiality: [], integrity: 'untrusted' })
+  expect(entry?.payload['relabelled']).toMatchObject({ by: 'person:ada', reason: 'asked' })
+  const sure = refused.entries.find((e) => e.record.path === 'sure')
+  expect(sure?.record.labels).toMatchObject({ confidentiality: [], integrity: 'trusted' })
+  expect(sent).toEqual(['a@x.test'])
 })

@@ -37,7 +37,9 @@ export class Claims {
     StepPromise.quiet(promise)
     const input = operation.input === undefined ? noOrigins : this.#provenance.collect(operation.input)
     const declared = operation.from === undefined ? noOrigins : this.#provenance.collect(operation.from)
-    const why = whyOf(input, declared, scope.frontier, operation.causes ?? [], operation.flow === 'data')
+    const { flow, from } = operation
+    const dataOnly = flow === 'data' || (flow === 'whole' && this.#provenance.of(from?.[0]) !== undefined)
+    const why = whyOf(input, declared, scope.frontier, operation.causes ?? [], dataOnly)
     const more = operation.labels
     return {
       causes: why.causes,

@@ -102,9 +102,10 @@ export interface Operation {
   readonly labels?: Labels
   /**
    * `data`: whoever wrote the code says that it depends on its arguments and `from` only, not on what else the scope has
-   * seen. Its labels are theirs, and an operation that orchestrates begins with those alone.
+   * seen. Its labels are theirs, and an operation that orchestrates begins with those alone. `whole`: the same, but only
+   * where the first of `from` is a recorded value as it was delivered, so that nothing else can stand in it.
    */
-  readonly flow?: 'data'
+  readonly flow?: 'data' | 'whole'
   readonly causes?: readonly Cause[]
   readonly actor?: Actor
   /** Finished, its inner records need not be loaded. */
