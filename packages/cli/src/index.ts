@@ -30,7 +30,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error.code === 'EPIPE') process.exit(code)
   })
   try {
-    await program.parseAsync([...argv], { from: 'user' })
+    await program.parseAsync(withHelp(argv), { from: 'user' })
     return code
   } catch (error) {
     if (error instanceof CommanderError) return usage(error, argv, program, out)
@@ -47,6 +47,11 @@ function formatIn(argv: readonly string[]): Format {
     if (said === 'json' || said === 'jsonl') return said
   }
   return 'text'
+}
+
+/** `convoke help fork` is how many begin; `--help` is the command line's own word. */
+function withHelp(argv: readonly string[]): string[] {
+  return argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
 }
 
 function quiet(command: Command): void {

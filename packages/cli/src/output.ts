@@ -35,6 +35,14 @@ export function styleFor(color: boolean): Style {
   return { strong: c.bold, faint: c.dim, good: c.green, bad: c.red, warn: c.yellow }
 }
 
+const command =
+  /(?<!npx )\bconvoke (?=(?:run|resume|worker|runs|show|watch|why|fork|approvals|audit|doctor|migrate)\b)/g
+
+/** A command that is named to people, as they can type it: who came by npx has no `convoke` in their path. */
+export function asTyped(text: string, env: Env): string {
+  return env['npm_command'] === 'exec' ? text.replace(command, 'npx convoke ') : text
+}
+
 export function createOutput(
   format: Format,
   io: { readonly out: NodeJS.WriteStream; readonly err: NodeJS.WriteStream; readonly in: NodeJS.ReadStream },
@@ -58,9 +66,9 @@ export function createOutput(
       else if (format === 'json') write(JSON.stringify(items, null, 2))
       else for (const item of items) write(JSON.stringify(item))
     },
-    note: (text) => void io.err.write(`${text}\n`),
+    note: (text) => void io.err.write(`${asTyped(text, env)}\n`),
     error(error) {
-      if (format === 'text') io.err.write(`${errorText(error, errStyle)}\n`)
+      if (format === 'text') io.err.write(`${asTyped(errorText(error, errStyle), env)}\n`)
       else io.err.write(`${JSON.stringify({ error: withCause(error) })}\n`)
     },
   }

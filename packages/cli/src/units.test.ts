@@ -2,7 +2,7 @@ import { ConvokeError, type RunRow } from 'convoke'
 import { describe, expect, test } from 'vitest'
 import { parseSet } from './commands/fork.ts'
 import { exitCodeOf, exitCodeOfRun } from './exit.ts'
-import { ago, mayColor, styleFor, table } from './output.ts'
+import { ago, asTyped, mayColor, styleFor, table } from './output.ts'
 
 const row = (more: Partial<RunRow>): RunRow => ({
   tenant: 'local',
@@ -97,6 +97,16 @@ test.each([
   [-60_000, 'in 1 min'],
 ])('%i ms is %s', (ms, says) => {
   expect(ago(1_000_000_000_000 - ms, 1_000_000_000_000)).toBe(says)
+})
+
+test('commands are named as whoever reads them can type them', () => {
+  const npx = { npm_command: 'exec' }
+  expect(asTyped('next: convoke resume r_1, or convoke show r_1', npx)).toBe(
+    'next: npx convoke resume r_1, or npx convoke show r_1',
+  )
+  expect(asTyped('npx convoke why r_1', npx)).toBe('npx convoke why r_1')
+  expect(asTyped('a store of convoke is there', npx)).toBe('a store of convoke is there')
+  expect(asTyped('next: convoke resume r_1', { npm_command: 'run-script' })).toBe('next: convoke resume r_1')
 })
 
 describe('--set STEP:/pointer=JSON', () => {

@@ -33,6 +33,10 @@ describe('convoke run', () => {
     expectRefused(done, 2, 'INPUT_INVALID', '/number', 'expected string')
   })
 
+  test('INPUT_INVALID for no input at all says how to give one', async () => {
+    expectRefused(await at.cli(['run', 'payment']), 2, 'INPUT_INVALID', '--input @FILE')
+  })
+
   test('JSON_INVALID names the place', async () => {
     expectRefused(await at.cli(['run', 'hello', '--input', '{"a": }']), 2, 'JSON_INVALID', 'line 1, column 7')
     expectRefused(await at.cli(['run', 'hello', '--input', '{"a": 1, "a": 2}']), 2, 'JSON_INVALID', 'twice')
@@ -153,6 +157,10 @@ describe('the store', () => {
 })
 
 describe('ids that are none', () => {
+  test('RUN_UNKNOWN: approvals ls --run', async () => {
+    expectRefused(await at.cli(['approvals', 'ls', '--run', 'r_none']), 2, 'RUN_UNKNOWN', 'convoke runs')
+  })
+
   test.each([['show'], ['watch'], ['why'], ['resume'], ['fork']])('RUN_UNKNOWN: %s', async (command) => {
     const more = command === 'fork' ? ['--at', '2'] : []
     expectRefused(await at.cli([command, 'r_none', ...more]), 2, 'RUN_UNKNOWN', 'convoke runs')
@@ -179,6 +187,7 @@ describe('USAGE', () => {
     ['a status that is none', ['runs', '--status', 'happy'], 'happy'],
     ['a correction without a value', ['fork', 'r_first', '--at', '2', '--set', 'greet'], 'STEP:/pointer=JSON'],
     ['a role without a version', ['fork', 'r_first', '--at', '2', '--use', 'intake'], 'ROLE=VERSION'],
+    ['a key without a checkpoint', ['audit', 'verify', '--public-key', 'x'], '--against FILE'],
     ['one argument too many', ['runs', 'r_first'], 'too many arguments'],
   ])('%s', async (_, args, says) => {
     expectRefused(await at.cli(args), 2, 'USAGE', says)

@@ -39,6 +39,12 @@ test.each([['--help'], ['runs'], ['audit verify -o json']])('%s into a pipe that
   expect(await started.done).toMatchObject({ code: 0, err: expect.not.stringContaining('EPIPE') as string })
 })
 
+test('convoke help fork is convoke fork --help', async () => {
+  const [help, option] = [await at.cli(['help', 'fork']), await at.cli(['fork', '--help'])]
+  expect(help).toEqual(option)
+  expect(await at.cli(['help'])).toMatchObject({ code: 0, err: '' })
+})
+
 describe('convoke runs', () => {
   test('a table, newest first', async () => {
     const done = await at.cli(['runs'])

@@ -12,7 +12,7 @@ import {
 } from 'convoke'
 import { brief, changeLine, exact, line, moment } from 'convoke/views'
 import { confirm } from '../confirm.ts'
-import { clock, osUser, withStore, type Context, type Opened } from '../context.ts'
+import { clock, findRun, osUser, withStore, type Context, type Opened } from '../context.ts'
 import { exit } from '../exit.ts'
 import { ago, table } from '../output.ts'
 
@@ -28,12 +28,14 @@ export interface LsOptions {
 
 export async function approvalsLs(context: Context, options: LsOptions): Promise<number> {
   const { out } = context
-  return withStore(context, async ({ ledger, tenant }) => {
+  return withStore(context, async (opened) => {
+    const { ledger, tenant } = opened
+    const run = options.run === undefined ? undefined : await findRun(opened, options.run)
     const rows = await ledger.approvals({
       tenant,
       limit: 1_000,
       ...(options.all === true ? {} : { status: 'pending' as const }),
-      ...(options.run === undefined ? {} : { run: options.run }),
+      ...(run === undefined ? {} : { run }),
     })
     const now = clock.now()
     out.list(rows, () =>

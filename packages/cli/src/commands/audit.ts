@@ -45,6 +45,10 @@ function keyText(context: Context, given: string): string {
 
 export async function auditVerify(context: Context, options: VerifyOptions): Promise<number> {
   const { out } = context
+  if (options.publicKey !== undefined && options.against === undefined)
+    throw new ConvokeError('USAGE', '--public-key says who must have signed a checkpoint, and none is given', {
+      next: 'name the checkpoint: --against FILE',
+    })
   const against: Checkpoint | undefined =
     options.against === undefined
       ? undefined

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { text as streamText } from 'node:stream/consumers'
 import { resolve } from 'node:path'
-import { ConvokeError, isEnded, parseStrict, type Json, type RunRow } from 'convoke'
+import { ConvokeError, isConvokeError, isEnded, parseStrict, type Json, type RunRow } from 'convoke'
 import { clock, openApp, osUser, shownPlace, type Context } from '../context.ts'
 import { exit, exitCodeOfRun } from '../exit.ts'
 import { interruptible } from '../interrupt.ts'
@@ -45,11 +45,15 @@ export async function runCommand(context: Context, workflow: string, options: Ru
   const began = clock.now()
   let run: string | undefined
   try {
-    const handle = await app.start(workflow, input, {
-      ...(options.id === undefined ? {} : { id: options.id }),
-      ...(options.tag === undefined ? {} : { tags: options.tag }),
-      by: { kind: 'person', id: osUser(context.env) },
-    })
+    const handle = await app
+      .start(workflow, input, {
+        ...(options.id === undefined ? {} : { id: options.id }),
+        ...(options.tag === undefined ? {} : { tags: options.tag }),
+        by: { kind: 'person', id: osUser(context.env) },
+      })
+      .catch((error: unknown) => {
+        throw input === undefined ? withoutInput(error) : error
+      })
     run = handle.id
     const at = out.errStyle
     out.note(
@@ -90,6 +94,16 @@ export async function runCommand(context: Context, workflow: string, options: Ru
     stop.off()
     await app.close()
   }
+}
+
+/** Who gave no input is told how, not which fields of it to correct. */
+function withoutInput(error: unknown): unknown {
+  if (!isConvokeError(error, 'INPUT_INVALID')) return error
+  return new ConvokeError(error.code, error.message, {
+    ...(error.details === undefined ? {} : { details: error.details }),
+    next: 'give it one: --input JSON, --input @FILE, or --input - for stdin',
+    cause: error.cause,
+  })
 }
 
 /** Waits for a change of status, then until it has settled again. */

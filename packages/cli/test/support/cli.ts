@@ -48,7 +48,7 @@ export function place(): Place {
 
   function start(args: readonly string[], more: Options = {}): Running {
     const app = more.bare !== true && needsApp.has(args[0] ?? '') ? ['--app', appFile] : []
-    const { CONVOKE_STORE: _, CONVOKE_TENANT: __, FORCE_COLOR: ___, ...env } = process.env
+    const { CONVOKE_STORE: _, CONVOKE_TENANT: __, FORCE_COLOR: ___, npm_command: ____, ...env } = process.env
     const child = spawn(process.execPath, ['--conditions=convoke-source', entry, ...args, ...app], {
       cwd: more.cwd ?? dir,
       // Half of what a start costs is reading the sources anew.
