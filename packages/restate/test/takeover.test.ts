@@ -1,23 +1,29 @@
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@convoke/postgres/embedded'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { startEmbeddedRestate, type EmbeddedRestate } from '../src/embedded.ts'
 import { openWorld, type Worker, type World } from './world.ts'
 
-// Workers that are killed and stopped in the middle of a step. Safety is asserted; times are printed.
+// Workers that are killed and stopped in the middle of a step. Safety is asserted; times are printed. A process that is
+// stopped while it writes keeps SQLite's lock, so that nobody can go on: stopping is for a database of its own.
 
+let postgres: EmbeddedPostgres
 let restate: EmbeddedRestate
 const worlds: World[] = []
 beforeAll(async () => {
-  restate = await startEmbeddedRestate({ fsync: false })
+  ;[restate, postgres] = await Promise.all([
+    startEmbeddedRestate({ fsync: false }),
+    startEmbeddedPostgres({ fsync: false }),
+  ])
 }, 60_000)
 afterEach(async () => {
   for (const world of worlds.splice(0)) await world.close()
 })
 afterAll(async () => {
-  await restate.close()
+  await Promise.all([restate.close(), postgres.close()])
 })
 
-async function withWorkers(count: number): Promise<{ world: World; workers: Worker[] }> {
-  const world = await openWorld({ engine: restate.url })
+async function withWorkers(count: number, store?: string): Promise<{ world: World; workers: Worker[] }> {
+  const world = await openWorld({ engine: restate.url, ...(store === undefined ? {} : { store }) })
   worlds.push(world)
   const workers: Worker[] = []
   for (let i = 0; i < count; i++) workers.push(await world.worker())
@@ -41,9 +47,14 @@ async function takenOver(world: World, id: string, from: Worker): Promise<number
   return effect.at
 }
 
-for (const count of [2, 3])
-  test(`a killed worker's run goes on with another of ${count - 1}, and every effect is had once`, async () => {
-    const { world, workers } = await withWorkers(count)
+for (const [count, kind] of [
+  [2, 'SQLite'],
+  [2, 'Postgres'],
+  [3, 'Postgres'],
+] as const)
+  test(`a killed worker's run goes on with another of ${count - 1} on ${kind}, and every effect is had once`, async () => {
+    const store = kind === 'SQLite' ? undefined : await postgres.newDatabase()
+    const { world, workers } = await withWorkers(count, store)
     for (const id of count === 2 ? ['a', 'b'] : ['a']) {
       const alive = workers.filter(({ pid }) => isAlive(pid))
       if (alive.length < 2) workers.push(await world.worker())
@@ -54,7 +65,9 @@ for (const count of [2, 3])
       )
       const killedAt = Date.now()
       driver.kill('SIGKILL')
-      console.log(`killed, of ${count}: taken over after ${(await takenOver(world, id, driver)) - killedAt} ms`)
+      console.log(
+        `${kind}, killed, of ${count}: taken over after ${(await takenOver(world, id, driver)) - killedAt} ms`,
+      )
       await world.release()
       await world.settle(id === 'a' ? ['a'] : ['a', 'b'], 4)
     }
@@ -62,7 +75,7 @@ for (const count of [2, 3])
 
 for (const count of [2, 3])
   test(`a stopped worker's run goes on with another of ${count - 1}; what it writes later is refused`, async () => {
-    const { world, workers } = await withWorkers(count)
+    const { world, workers } = await withWorkers(count, await postgres.newDatabase())
     const driver = await midStep(world, workers, 'a')
     const stoppedAt = Date.now()
     driver.kill('SIGSTOP')
