@@ -98,9 +98,12 @@ export const scenes: Scenes = {
   async concurrent({ size }, tell) {
     const app = open(size)
     await chain(app, 'warm-up', stepsOfRun)
+    const cpu = process.cpuUsage()
     const from = performance.now()
     await Promise.all(Array.from({ length: size }, (_, i) => chain(app, `run-${i}`, stepsOfRun)))
     const ms = performance.now() - from
+    const used = process.cpuUsage(cpu).user / (size * stepsOfRun)
+    tell({ metric: 'user_us_per_step', value: used, unit: 'µs', note: 'CPU of all threads' })
     tell({ metric: 'steps_per_s', value: ((size * stepsOfRun) / ms) * 1000, unit: 'steps/s' })
     tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
     await app.close()

@@ -109,7 +109,7 @@ function calibratedOf(figures: readonly Figure[]): Calibrated {
     Object.fromEntries(names.map((name) => [name, known(name)])) as Record<K, number>
   return {
     costs: all(Object.keys(documented.costs) as (keyof typeof documented.costs)[]),
-    ...all(['flushMs', 'flushMsPerKb', 'walBytesPerStep', 'walBytesPerWrite', 'stepCpuMs', 'callCpuMs']),
+    ...all(['flushMs', 'flushMsPerKb', 'walBytesPerStep', 'walBytesPerWrite', 'stepCpuMs', 'callCpuMs', 'queryCpuMs']),
     ...all(['storedBytesPerStep', 'roundTripMs']),
     connectionMb: values.get('connectionMb') ?? undefined,
   }

@@ -174,11 +174,14 @@ async function concurrent(order: Order, peer: Peer): Promise<void> {
   })
   await engine.chain('warm-up', 10)
   const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
+  const cpu = process.cpuUsage()
   const from = performance.now()
   await Promise.all(runs.map((run) => engine.chain(run, 10)))
   const ms = performance.now() - from
+  const used = process.cpuUsage(cpu)
   expect('steps', calls, size * 10 + 10)
   tell({ metric: 'steps_per_s', value: ((size * 10) / ms) * 1000, unit: 'steps/s' })
+  tell({ metric: 'user_us_per_step', value: used.user / (size * 10), unit: 'µs', note: 'CPU of all threads' })
   tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
   await engine.close()
 }

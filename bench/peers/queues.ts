@@ -10,6 +10,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeWorkerUtils, run as graphileRun } from 'graphile-worker'
+import pg from 'pg'
 import { PgBoss } from 'pg-boss'
 import { startPostgres } from './postgres.ts'
 
@@ -61,6 +62,50 @@ function pgBoss(url: string): Library {
   }
 }
 
+/** Jobs are taken in batches through `fetch` and deleted at once; a notification of our own says that there are some. */
+function pgBossFetch(url: string): Library {
+  const boss = new PgBoss({ connectionString: url, schedule: false })
+  boss.on('error', () => undefined)
+  let started: Promise<unknown> | undefined
+  const start = (): Promise<unknown> => (started ??= boss.start())
+  return {
+    async prepare() {
+      await start()
+      await boss.createQueue('runs', { policy: 'short', retryLimit: 0, expireInSeconds: 1, deleteAfterSeconds: 1 })
+    },
+    async work(on) {
+      await start()
+      const client = new pg.Client(url)
+      await client.connect()
+      let taking = false
+      let again = false
+      const take = async (): Promise<void> => {
+        again = true
+        if (taking) return
+        taking = true
+        while (again) {
+          again = false
+          const jobs = await boss.fetch<Job>('runs', { batchSize: 32 })
+          if (jobs.length === 0) break
+          again = true
+          await boss.deleteJob('runs', jobs.map(({ id }) => id))
+          for (const { data } of jobs) void on(data)
+        }
+        taking = false
+      }
+      client.on('notification', () => void take())
+      await client.query('LISTEN runs')
+      void take()
+    },
+    async add(jobs) {
+      await start()
+      await boss.insert('runs', jobs.map((data) => ({ data, singletonKey: data.id })))
+      await boss.getDb().executeSql("SELECT pg_notify('runs', '')")
+    },
+    close: () => boss.stop({ graceful: false }),
+  }
+}
+
 function graphile(url: string): Library {
   const utils = makeWorkerUtils({ connectionString: url, logger: undefined as never })
   return {
@@ -81,7 +126,7 @@ function graphile(url: string): Library {
   }
 }
 
-const libraries: Record<string, (url: string) => Library> = { 'pg-boss 12.35.0': pgBoss, 'graphile-worker 0.18.0': graphile }
+const libraries: Record<string, (url: string) => Library> = { 'pg-boss 12.35.0': pgBoss, 'pg-boss 12.35.0, fetch': pgBossFetch, 'graphile-worker 0.18.0': graphile }
 const [mode = '60', name = '', url = ''] = process.argv.slice(2)
 
 if (mode === 'worker') {

@@ -26,12 +26,12 @@ export function demandOf(params: Params, group = 1): Demand {
   // Two more appends (post and park), a claim, a read of the history, a release.
   const perDrive =
     2 * append + (costs.claimMs + costs.releaseMs) / group + costs.claimEachMs + costs.releaseEachMs + costs.historyMs
-  const callsPerDrive = 4 / group + 1
   const bytes = params.walBytesPerStep + (2 * params.walBytesPerStep + 2 * params.walBytesPerWrite) / k
   const drives = params.dispatch === 'directed' ? 1 / k : 0
   return {
     databaseCpu: (append + perDrive / k) / coreSpeed,
-    workerThread: params.stepCpuMs + params.callCpuMs / group + (callsPerDrive * params.callCpuMs) / k,
+    workerThread:
+      params.stepCpuMs + ((1 + 2 / k) * params.callCpuMs) / group + ((2 / group + 1) * params.queryCpuMs) / k,
     log: (bytes / 1024) * params.flushMsPerKb,
     engine: params.engineMs * drives,
     delay: params.rttMs + params.flushMs + (5 * params.rttMs + 4 * params.flushMs + params.rttMs * drives * k) / k,

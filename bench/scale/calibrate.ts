@@ -35,10 +35,11 @@ export async function calibrate(small: boolean): Promise<Calibrated> {
       await ledger.register('bench')
       const log = await measureLog(sql, times)
       const appends = await measureAppends(postgres, ledger, sql, times)
+      const reads = await measureReads(postgres, ledger, sql, times)
       const costs: CallCosts = {
         ...appends.costs,
         ...(await measureOwning(postgres, appends.writers, times)),
-        ...(await measureReads(postgres, ledger, sql, times)),
+        ...reads.costs,
         ...(await measureLeases(postgres, sql, times)),
         ...(await measureNotices(postgres, sql, small)),
         // The queue's own statements are the library's; assumed, not measured.
@@ -51,6 +52,7 @@ export async function calibrate(small: boolean): Promise<Calibrated> {
         walBytesPerWrite: await measureSmallWrites(sql, appends.writers[0] as Writer, times),
         stepCpuMs: appends.recordCpuMs,
         callCpuMs: appends.callCpuMs,
+        queryCpuMs: reads.queryCpuMs,
         storedBytesPerStep: appends.storedBytesPerStep,
         connectionMb: await measureConnections(sql),
       }
@@ -177,7 +179,10 @@ async function measureReads(postgres: EmbeddedPostgres, ledger: Ledger, sql: Cli
   )
   await ledger.append([{ ref: run.ref, epoch: 0, records }])
   const historyMs = await cpuOf(postgres, times, () => ledger.read(run.ref))
-  const inboxMs = await cpuOf(postgres, times, () => ledger.read({ tenant: 'local', stream: 'inbox/read' }))
+  const used = process.cpuUsage()
+  const inboxMs = await cpuOf(postgres, times * 3, () => ledger.read({ tenant: 'local', stream: 'inbox/read' }))
+  const { user, system } = process.cpuUsage(used)
+  const queryCpuMs = (user + system) / 1000 / (times * 3 + 1)
   const now = Date.now()
   const look = (limit: number) => (): Promise<unknown> => ledger.ready({ now, limit })
   await sql.query('UPDATE convoke.runs SET due = NULL')
@@ -187,7 +192,8 @@ async function measureReads(postgres: EmbeddedPostgres, ledger: Ledger, sql: Cli
     SELECT 'local', 'due-' || n, -n, 'bench', 'queued', n, 0, n, '{}' FROM generate_series(1, 400) AS n`)
   const full = await cpuOf(postgres, times, look(400))
   await sql.query("DELETE FROM convoke.runs WHERE run LIKE 'due-%'")
-  return { historyMs, inboxMs, nextDueMs, readyMs: none, readyRowMs: Math.max(0, full - none) / 400 }
+  const costs = { historyMs, inboxMs, nextDueMs, readyMs: none, readyRowMs: Math.max(0, full - none) / 400 }
+  return { costs, queryCpuMs }
 }
 
 /** With a thousand workers' rows, as the plan has them on one server at worst. */

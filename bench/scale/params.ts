@@ -47,9 +47,13 @@ export interface Params {
 
   /** Runs that a worker drives at once. */
   readonly concurrency: number
-  /** The worker's one thread: for a step, and for a call (half before, half after it; a tenth for a notification). */
+  /**
+   * The worker's one thread: for a step, for a group of appends, for any other call (half before, half after it), and a
+   * tenth of that for a notification.
+   */
   readonly stepCpuMs: number
   readonly callCpuMs: number
+  readonly queryCpuMs: number
   /** Groups of appends on their way at once, for each shard, and appends in one. */
   readonly lanes: number
   readonly maxItems: number
@@ -105,7 +109,14 @@ export interface Params {
 
 export type Calibration = Pick<
   Params,
-  'costs' | 'flushMs' | 'flushMsPerKb' | 'walBytesPerStep' | 'walBytesPerWrite' | 'stepCpuMs' | 'callCpuMs'
+  | 'costs'
+  | 'flushMs'
+  | 'flushMsPerKb'
+  | 'walBytesPerStep'
+  | 'walBytesPerWrite'
+  | 'stepCpuMs'
+  | 'callCpuMs'
+  | 'queryCpuMs'
 >
 
 /** Measured on 2026-11-21 on a virtual machine of 2 cores (docs/scale.md); used where Postgres cannot be started. */
@@ -134,6 +145,7 @@ export const documented: Calibration = {
   walBytesPerWrite: 400,
   stepCpuMs: 0.15,
   callCpuMs: 0.05,
+  queryCpuMs: 0.05,
 }
 
 /** The cluster of the plan: everything that is not measured. */

@@ -30,22 +30,21 @@ export function simulatePlan(calibration: Calibration, small: boolean): Case[] {
     cases.push({ layout, workers, runs, shards, result: simulate(cellOf(params)) })
   }
   const short: Partial<Params> = small ? { warmMs: 300, measureMs: 300 } : {}
-  for (const workers of small ? [1, 10] : [1, 3, 10, 30, 100, 300])
-    add('today', workers, 1, { ...today, ...short, maxEvents: small ? 200_000 : 6_000_000 })
+  for (const workers of small ? [1, 10] : [1, 3, 10, 30, 100, 300, 1_000])
+    add('today', workers, 1, { ...today, ...short, maxEvents: small ? 200_000 : 8_000_000 })
   for (const workers of small ? [10] : [1, 10, 100]) add('cells', workers, 1, { ...cells, ...short })
   for (const shards of small ? [32] : [1, 2, 4, 8, 16, 32]) add('cells', 1_000, shards, { ...cells, ...short })
   if (small) return cases
   // The same load from fewer, busier workers: groups form, and the database has less to do.
-  for (const workers of [32, 64, 128])
-    cases.push({
-      layout: 'few workers',
-      workers,
-      runs: 100_000,
-      shards: 8,
-      result: simulate(
-        cellOf(paramsOf(calibration, { ...cells, workers, runs: 100_000, shards: 8, concurrency: 4_000 })),
-      ),
-    })
+  for (const [workers, lanes] of [
+    [32, 2],
+    [32, 1],
+    [128, 2],
+  ] as const) {
+    const given = { ...cells, workers, runs: 100_000, shards: 8, concurrency: 4_000, connections: 4, lanes }
+    const result = simulate(cellOf(paramsOf(calibration, given)))
+    cases.push({ layout: `few workers, ${lanes} lanes`, workers, runs: 100_000, shards: 8, result })
+  }
   for (const flushMs of [0.3, 5]) add(`cells, sync ${flushMs} ms`, 1_000, 16, { ...cells, flushMs })
   return cases
 }

@@ -2,17 +2,19 @@
  * The simulation against the real thing: processes that append on one embedded Postgres, all on this machine, beside
  * what the simulation says of the same with the same costs. The error is the answer; nothing is tuned to it.
  */
+import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { openPostgresLedger } from '@convoke/postgres'
 import { startEmbeddedPostgres } from '@convoke/postgres/embedded'
 import { median, quantile, type Bench, type Outcome, type Scene } from '../harness.ts'
 import type { Calibrated } from './calibrate.ts'
 import { simulate, type Result } from './model.ts'
 import { paramsOf } from './params.ts'
-import { connectTo, serverCpuMs, type Client } from './postgres.ts'
+import { connectTo, type Client } from './postgres.ts'
 import { openWriter } from './writers.ts'
 
 export interface Validation {
@@ -42,9 +44,8 @@ export const appender: Scene = async ({ dir, size, small }, tell) => {
     const until = performance.now() + waitMs
     while (!existsSync(join(dirname(dir), 'go')) && performance.now() < until) await sleep(5)
     const times: number[] = []
-    const cpu = process.cpuUsage()
     const from = performance.now()
-    const end = from + (small ? 300 : 3_000)
+    const end = from + (small ? 300 : 2_000)
     await Promise.all(
       writers.map(async (writer) => {
         while (performance.now() < end) {
@@ -54,11 +55,9 @@ export const appender: Scene = async ({ dir, size, small }, tell) => {
         }
       }),
     )
-    const used = process.cpuUsage(cpu)
     tell({ metric: 'steps_per_s', value: (times.length / (performance.now() - from)) * 1000, unit: 'steps/s' })
     tell({ metric: 'p50', value: median(times), unit: 'ms' })
     tell({ metric: 'p99', value: quantile(times, 0.99), unit: 'ms' })
-    tell({ metric: 'cpu', value: (used.user + used.system) / 1000, unit: 'ms' })
   } finally {
     await ledger.close()
   }
@@ -79,26 +78,25 @@ async function compare(bench: Bench, calibrated: Calibrated, workers: number, ru
       writeFileSync(join(dir, 'url'), postgres.url)
       let began: Promise<Marks> | undefined
       let waiting = workers
+      const before = await coresLeft()
       const outcomes = await Promise.all(
         Array.from({ length: workers }, (_, n) =>
           bench.scene('scale', 'appender', runs, join(dir, String(n)), {
             onFigure({ metric }) {
               if (metric !== 'ready' || --waiting > 0) return
-              began = marks(postgres.data, sql)
+              began = marks(sql)
               void began.then(() => writeFileSync(join(dir, 'go'), ''))
             },
           }),
         ),
       )
-      const ended = await marks(postgres.data, sql)
+      const ended = await marks(sql)
       const from = (await began) ?? ended
       const values = (metric: string): number[] => outcomes.map((outcome) => valueOf(outcome, metric))
       const total = availableParallelism()
-      const own = values('cpu').reduce((sum, one) => sum + one, 0) + ended.server - from.server
-      const others = Math.max(0, ended.busy - from.busy - own) / Math.max(1, ended.at - from.at)
       const syncs = ended.syncs - from.syncs
       const flushMs = syncs > 0 ? (ended.syncMs - from.syncMs) / syncs : calibrated.flushMs
-      const cores = Math.max(0.25, total - others)
+      const cores = (before + (await coresLeft())) / 2
       const speed = cores / total
       const { stepCpuMs, callCpuMs } = calibrated
       const simulated = simulate(
@@ -138,28 +136,27 @@ function valueOf(outcome: Outcome, metric: string): number {
   return value
 }
 
+/** Syncs of the log, and their time with the writes before them in ms, as Postgres counts them. */
 interface Marks {
-  readonly at: number
-  /** CPU time of the whole machine and of the server so far, in ms. */
-  readonly busy: number
-  readonly server: number
-  /** Syncs of the log, and their time with the writes before them, as Postgres counts them. */
   readonly syncs: number
   readonly syncMs: number
 }
 
-async function marks(data: string, sql: Client): Promise<Marks> {
+async function marks(sql: Client): Promise<Marks> {
   const { rows } = await sql.query(
     "SELECT sum(fsyncs) AS syncs, sum(fsync_time + write_time) AS ms FROM pg_stat_io WHERE object = 'wal'",
   )
-  const log = { syncs: Number(rows[0]?.['syncs'] ?? 0), syncMs: Number(rows[0]?.['ms'] ?? 0) }
-  const at = performance.now()
-  try {
-    const first = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? ''
-    const ticks = first.trim().split(/\s+/).slice(1).map(Number)
-    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = ticks
-    return { at, ...log, busy: (user + nice + system + irq + softirq + steal) * 10, server: serverCpuMs(data) ?? 0 }
-  } catch {
-    return { at, ...log, busy: 0, server: 0 }
-  }
+  return { syncs: Number(rows[0]?.['syncs'] ?? 0), syncMs: Number(rows[0]?.['ms'] ?? 0) }
+}
+
+/** Cores that this program gets when it asks for all, beside whatever else runs here. */
+async function coresLeft(): Promise<number> {
+  const spin = 'const end = performance.now() + 200; while (performance.now() < end);'
+  const cpu = process.cpuUsage()
+  const from = performance.now()
+  await Promise.all(
+    Array.from({ length: availableParallelism() }, async () => once(new Worker(spin, { eval: true }), 'exit')),
+  )
+  const { user, system } = process.cpuUsage(cpu)
+  return Math.min(availableParallelism(), (user + system) / 1000 / (performance.now() - from))
 }

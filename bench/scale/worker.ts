@@ -54,7 +54,7 @@ export function createLink(parts: {
   const pool = createPool(sim, params.connections)
   let gathering = false
 
-  function call(ms: number, walBytes: number, onServer: () => void, done: () => void): void {
+  function call(ms: number, walBytes: number, ownMs: number, onServer: () => void, done: () => void): void {
     pool.take((give) => {
       counts.calls += 1
       sim.after(params.rttMs / 2, () =>
@@ -62,7 +62,7 @@ export function createLink(parts: {
           onServer()
           sim.after(params.rttMs / 2, () => {
             give()
-            thread.run(params.callCpuMs / 2, done)
+            thread.run(ownMs / 2, done)
           })
         }),
       )
@@ -81,7 +81,7 @@ export function createLink(parts: {
     })
   }
 
-  function groups(cost: (items: number) => { readonly ms: number; readonly walBytes: number }) {
+  function groups(ownMs: number, cost: (items: number) => { readonly ms: number; readonly walBytes: number }) {
     let waiting: Waiting[] = []
     let active = 0
     let planned = false
@@ -99,8 +99,8 @@ export function createLink(parts: {
         const onServer = (): void => {
           for (const one of group) served.push(one.onServer?.() ?? true)
         }
-        thread.run(params.callCpuMs / 2, () =>
-          call(ms, walBytes, onServer, () => {
+        thread.run(ownMs / 2, () =>
+          call(ms, walBytes, ownMs, onServer, () => {
             active -= 1
             for (const [at, one] of group.entries()) one.act(served[at] as boolean)
             if (params.bell === 'all' && group.some(({ told }) => told)) tell()
@@ -122,9 +122,15 @@ export function createLink(parts: {
     }
   }
 
-  const appends = groups((n) => ({ ms: costs.appendMs + n * costs.recordMs, walBytes: n * params.walBytesPerStep }))
-  const claims = groups((n) => ({ ms: costs.claimMs + n * costs.claimEachMs, walBytes: n * params.walBytesPerWrite }))
-  const releases = groups((n) => ({
+  const appends = groups(params.callCpuMs, (n) => ({
+    ms: costs.appendMs + n * costs.recordMs,
+    walBytes: n * params.walBytesPerStep,
+  }))
+  const claims = groups(params.queryCpuMs, (n) => ({
+    ms: costs.claimMs + n * costs.claimEachMs,
+    walBytes: n * params.walBytesPerWrite,
+  }))
+  const releases = groups(params.queryCpuMs, (n) => ({
     ms: costs.releaseMs + n * costs.releaseEachMs,
     walBytes: n * params.walBytesPerWrite,
   }))
@@ -134,7 +140,7 @@ export function createLink(parts: {
     append: (told, done) => appends({ told, act: done }),
     claim: (run, done) => claims({ told: false, act: done, onServer: () => server.ready.delete(run) }),
     release: (done) => releases({ told: false, act: done }),
-    query: (ms, done) => thread.run(params.callCpuMs / 2, () => call(ms, 0, () => undefined, done)),
+    query: (ms, done) => thread.run(params.queryCpuMs / 2, () => call(ms, 0, params.queryCpuMs, () => undefined, done)),
     renew: () => sim.after(params.rttMs / 2, () => server.serve(costs.renewMs, 0, () => undefined)),
   }
 }
@@ -158,7 +164,7 @@ export function createWorker(
   for (const [shard, server] of servers) {
     const heard = (): void => hear(worker, shard)
     links.set(shard, createLink({ sim, params, server, thread, counts, heard }))
-    if (params.bell === 'all') server.listen(() => thread.run(params.callCpuMs / 10, heard))
+    if (params.bell === 'all') server.listen(() => thread.run(params.queryCpuMs / 10, heard))
   }
   return worker
 }

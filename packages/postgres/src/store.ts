@@ -6,6 +6,7 @@ import { fromPostgres, type Where } from './ledger/errors.ts'
 import { checkNewer, migrate, pending, stateOf } from './ledger/migrate.ts'
 import { openPostgresLedger } from './ledger/open.ts'
 import { partsOf, targetOfAddress } from './address.ts'
+import { migrateQueue } from './dispatch/engine.ts'
 
 // What an address of this kind leads to: `store: 'postgres://…'`, `convoke migrate`, `convoke doctor`.
 
@@ -31,7 +32,7 @@ export async function openStore(address: string, options: StoreOptions): Promise
 
 /** Brings the store's schema to this build's. @throws STORE_NEWER, STORE_UNUSABLE, STORE_DENIED, STORE_UNREACHABLE */
 export async function migrateStore(address: string, options: MigrateOptions): Promise<Migrated> {
-  return await looking(address, async (query, schema, where) => {
+  const migrated = await looking(address, async (query, schema, where) => {
     const state = await stateOf(query, schema, where)
     checkNewer(state, where)
     const steps = options.dryRun === true ? pending(state) : await migrate(query, schema, where)
@@ -41,6 +42,9 @@ export async function migrateStore(address: string, options: MigrateOptions): Pr
       applied: steps.map(({ number, what }) => `${number} ${what}`),
     }
   })
+  // Workers may not be allowed to make the tables of their queue.
+  if (options.dryRun !== true) await migrateQueue(address)
+  return migrated
 }
 
 /** Looks at server, schema, clock and settings, and changes nothing. Never rejects. */

@@ -35,6 +35,7 @@ const soonMs = 50
 const ahead = 4
 /** A change in the ledger rings in every worker at once: they look one after the other. */
 const spreadMs = 8
+const quietMs = 30_000
 
 /**
  * Drives ready runs in this process, and shares them with the other workers on the database. Owns: which runs are driven
@@ -62,6 +63,8 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   /** When a run that was driven here came to rest, and when one was offered, on the monotonic clock. */
   const rested = new Map<string, number>()
   const offered = new Map<string, number>()
+  /** When a run began here whose hint should still be in the queue. */
+  const stale = new Map<string, number>()
   const woken = new Set<string>()
   const idlers = new Set<() => void>()
   const stopping = new AbortController()
@@ -74,6 +77,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   let takeAgain = false
   /** Whether the queue may hold something, as far as is known here. */
   let stocked = true
+  let toldAt = -Infinity
   let timer: { readonly at: number; readonly cancel: AbortController } | undefined
   let unsubscribe: (() => void) | undefined
 
@@ -121,8 +125,10 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       if (driven.has(key) || (rested.get(key) ?? -1) >= asked || holds.isHeld(key)) continue
       const since = offered.get(key)
       const isOurs = queue === undefined || woken.has(key) || (since !== undefined && mono - since >= sweepMs / 2)
-      if (isOurs && free() > 0) begin(key, run.ref)
-      else if (since === undefined || mono - since >= sweepMs) left.push(run)
+      if (isOurs && free() > 0) {
+        if (since !== undefined) stale.set(key, mono)
+        begin(key, run.ref)
+      } else if (since === undefined || mono - since >= sweepMs) left.push(run)
     }
     if (left.length > 0) await offer(left)
     if (stopping.signal.aborted) return
@@ -189,7 +195,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     stocked = found.length === wanted
     for (const ref of found) {
       const key = keyOf(ref)
-      if (!driven.has(key) && !holds.isHeld(key)) begin(key, ref)
+      if (!stale.delete(key) && !driven.has(key) && !holds.isHeld(key)) begin(key, ref)
     }
   }
 
@@ -199,7 +205,11 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     return turn
   }
 
+  /** A database that is away is told of now and then, not at every try. */
   function troubled(error: unknown): undefined {
+    const now = clock.monotonic()
+    if (now - toldAt < quietMs) return undefined
+    toldAt = now
     onTrouble(error instanceof Error ? error : new Error(String(error)))
     return undefined
   }
@@ -231,7 +241,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   /** What is no longer ready, here or for us, need not be remembered. */
   function forget(ready: readonly ReadyRun[], isAll: boolean): void {
     const mono = clock.monotonic()
-    for (const [key, at] of rested) if (mono - at > 10_000) rested.delete(key)
+    for (const times of [rested, stale]) for (const [key, at] of times) if (mono - at > 10_000) times.delete(key)
     if (!isAll) return
     const known = new Set(ready.map(({ ref }) => keyOf(ref)))
     holds.prune((key) => !known.has(key) && !driven.has(key))
@@ -289,7 +299,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         take()
       }
       try {
-        const opened = await inLine(() => openRunQueue({ config, schema, onBell, onTrouble }))
+        const opened = await inLine(() => openRunQueue({ config, schema, onBell, onTrouble: troubled }))
         if (stopping.signal.aborted) return await opened.close()
         queue = opened
       } catch (cause) {
@@ -332,7 +342,7 @@ function unreachable(cause: unknown): ConvokeError {
     `the queue of the workers cannot be used: ${(cause as Error).message}`,
     {
       details: typeof code === 'string' ? { sqlstate: code } : {},
-      next: 'check the URL, and that its user may create a schema in the database',
+      next: 'check the URL; a role that may not create the queue needs `convoke migrate` by one that may, and grants',
       cause,
     },
   )

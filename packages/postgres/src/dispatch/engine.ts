@@ -1,9 +1,12 @@
+import type pg from 'pg'
 import { PgBoss } from 'pg-boss'
 import type { Clock, Dispatcher, Ledger } from 'convoke/adapter'
-import { targetOfAddress } from '../address.ts'
+import { partsOf } from '../address.ts'
+import type { Where } from '../ledger/errors.ts'
+import { targetOf } from '../ledger/open.ts'
 import { openStatements } from './connection.ts'
 import { postgresDispatcher } from './dispatcher.ts'
-import { queueSchemaOf } from './queue.ts'
+import { openRunQueue, queueSchemaOf } from './queue.ts'
 
 /** What an app tells an engine that is found by its address. */
 export interface PostgresEngineOptions {
@@ -26,13 +29,14 @@ export interface EngineFinding {
 }
 
 /**
- * The dispatcher on the Postgres at `address`, by rule the one that keeps the ledger. Nothing is opened before the
+ * The dispatcher on the Postgres at `address`, by rule the one that keeps the ledger; its parameters `schema` and
+ * `sessionUrl` mean what they mean there. Nothing is opened before the
  * dispatcher starts.
  * @throws STORE_UNUSABLE when the address cannot be read; `start` throws ENGINE_UNREACHABLE
  */
 export function openEngine(address: string, options: PostgresEngineOptions): Promise<Dispatcher> {
   const { ledger, clock, concurrency, onTrouble } = options
-  const { config, where } = targetOfAddress(address)
+  const { config, where } = direct(address)
   return Promise.resolve(
     postgresDispatcher({
       ledger,
@@ -45,10 +49,27 @@ export function openEngine(address: string, options: PostgresEngineOptions): Pro
   )
 }
 
+/**
+ * Makes or upgrades the queue's tables, so that workers need no right to. They do it themselves where they may.
+ * @throws what Postgres says
+ */
+export async function migrateQueue(address: string): Promise<void> {
+  const { config, where } = direct(address)
+  const nothing = (): void => undefined
+  const queue = await openRunQueue({ config, schema: where.schema, onBell: nothing, onTrouble: nothing })
+  await queue.close()
+}
+
+/** The queue needs sessions (it listens), so it goes past a pooler. */
+function direct(address: string): { readonly config: pg.ClientConfig; readonly where: Where } {
+  const { url, schema, sessionUrl } = partsOf(address)
+  return targetOf(sessionUrl ?? url, schema)
+}
+
 /** Looks at the queue and changes nothing. Never rejects. */
 export async function inspectEngine(address: string): Promise<readonly EngineFinding[]> {
   try {
-    const { config, where } = targetOfAddress(address)
+    const { config, where } = direct(address)
     const schema = queueSchemaOf(where.schema)
     const statements = openStatements({ ...config, application_name: 'convoke doctor' }, 1)
     try {
