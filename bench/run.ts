@@ -16,6 +16,7 @@ import { measure as concurrent } from './concurrent.ts'
 import { measure as conversation } from './conversation.ts'
 import { measure as fanout } from './fanout.ts'
 import { createBench, type Bench } from './harness.ts'
+import { measure as gateway } from './gateway.ts'
 import { measure as install } from './install.ts'
 import { measureLedger } from './ledger-lines.ts'
 import { measureFsyncRate, measureSqliteCommitRate } from './limits.ts'
@@ -24,6 +25,7 @@ import { comparePeers } from './peers.ts'
 import { measure as recovery } from './recovery.ts'
 import { OWN_WORKLOADS, printMeasures, WORKLOADS, type Measure, type OwnWorkload, type Workload } from './report.ts'
 import { measure as scale } from './scale.ts'
+import { measure as specs } from './specs.ts'
 import { measure as wake } from './wake.ts'
 
 const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promise<void>>> = {
@@ -38,6 +40,8 @@ const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promi
   wake,
   ledger: measureLedger,
   scale,
+  gateway,
+  specs,
 }
 
 const { values: options } = parseArgs({

@@ -14,7 +14,7 @@ export interface Document {
   follow(value: Json | undefined): Json | undefined
 }
 
-/** It compiles the schemas of OpenAPI once. */
+/** It compiles the schemas of OpenAPI once. Patterns of other languages and odd addresses are no reason to refuse. */
 let validator: Validator | undefined
 
 const maxText = 64 * 1024 * 1024
@@ -35,7 +35,7 @@ export async function readDocument(source: DocumentSource): Promise<Document> {
   const anchors = survey(root)
   let verdict: Awaited<ReturnType<Validator['validate']>>
   try {
-    verdict = await (validator ??= new Validator()).validate(root)
+    verdict = await (validator ??= new Validator({ validateFormats: false })).validate(root)
   } catch (error) {
     throw invalid(`it cannot be checked: ${error instanceof Error ? error.message : String(error)}`, [])
   }

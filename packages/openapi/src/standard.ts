@@ -5,32 +5,39 @@ import type { Json, JsonObject } from 'convoke'
 /** Input checked against JSON Schema; what it says is what models are shown. */
 export type JsonSchema<T> = StandardSchemaV1<T, T> & StandardJSONSchemaV1<T, T>
 
+/** Made with the first schema; making it costs as much as a hundred schemas. */
+let ajv: Ajv2020 | undefined
+
+function compile(schema: JsonObject): ValidateFunction {
+  ajv ??= new Ajv2020({
+    strict: false,
+    allErrors: true,
+    logger: false,
+    meta: false,
+    validateSchema: false,
+    validateFormats: false,
+    addUsedSchema: false,
+    // `constructor` is in every object, and in none as data.
+    ownProperties: true,
+    code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
+  })
+  return ajv.compile(schema)
+}
+
 /**
  * A JSON Schema 2020-12 as Standard Schema. Nothing is built before it is first used: a catalogue of a thousand tools
  * costs nothing but their names. Formats are annotations, as the specification has it: the server knows them better.
  */
 export function fromJsonSchema<T extends Json | undefined>(make: () => JsonObject): JsonSchema<T> {
   let schema: JsonObject | undefined
-  let validator: ValidateFunction | undefined
+  let check: ValidateFunction | undefined
   const json = (): JsonObject => (schema ??= make())
-  const compiled = (): ValidateFunction =>
-    (validator ??= new Ajv2020({
-      strict: false,
-      allErrors: true,
-      logger: false,
-      validateSchema: false,
-      validateFormats: false,
-      addUsedSchema: false,
-      // `constructor` is in every object, and in none as data.
-      ownProperties: true,
-      code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
-    }).compile(json()))
   return {
     '~standard': {
       version: 1,
       vendor: 'convoke-openapi',
       validate(value) {
-        const check = compiled()
+        check ??= compile(json())
         if (check(value) === true) return { value: value as T }
         return { issues: issuesOf(check.errors ?? []) }
       },

@@ -123,6 +123,9 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
   })
 }
 
+/** Why a time-out is taken off; making an error for each would cost more than the rest of a call. */
+const rung = new Error('the call is over')
+
 /** Gives up at the time-out whether or not the tool listens; an effect is not given up for anything else. */
 export async function bounded<T>(
   call: Call,
@@ -156,7 +159,7 @@ export async function bounded<T>(
       () => undefined,
     )
     const end = (): void => {
-      alarm.abort()
+      alarm.abort(rung)
       outer?.removeEventListener('abort', aborted)
     }
     Promise.resolve()
