@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path'
 export interface Args {
   readonly inbox: string
   readonly store: string
+  /** Whether it was named on the command line. */
+  readonly ownStore: boolean
   readonly erpData: string
   readonly outbox: string
   readonly out: string | undefined
@@ -13,6 +15,8 @@ export interface Args {
   readonly concurrency: number
   readonly erpPort: number | undefined
   readonly help: boolean
+  /** What was said, without what only holds once. */
+  readonly words: readonly string[]
 }
 
 export const usage = `npm start -- [options]
@@ -27,7 +31,7 @@ export const usage = `npm start -- [options]
                          without it (or CONVOKE_MODEL) the scripted model: rules, no key, no charge
   --concurrency N        invoices at once; 4 unless said
   --erp-port N           port of the ERP; a free one unless said
-  --fresh                start over: forget what the store and the ERP know
+  --fresh                start over: forget what the store, the ERP and the outbox hold
   --help
 `
 
@@ -57,6 +61,7 @@ export function readArgs(
   return {
     inbox: values.inbox === undefined ? shipped : at(values.inbox),
     store,
+    ownStore: values.store !== undefined,
     erpData: values['erp-data'] === undefined ? join(store, 'erp') : at(values['erp-data']),
     outbox: values.outbox === undefined ? join(store, 'outbox') : at(values.outbox),
     out: values.out === undefined ? undefined : at(values.out),
@@ -64,8 +69,9 @@ export function readArgs(
     fresh: values.fresh ?? false,
     model: values.model ?? env['CONVOKE_MODEL'],
     concurrency: number('concurrency', values.concurrency ?? '4', 1, 256),
-    erpPort: values['erp-port'] === undefined ? undefined : number('erp-port', values['erp-port'], 1, 65_535),
+    erpPort: values['erp-port'] === undefined ? undefined : number('erp-port', values['erp-port'], 1_024, 65_535),
     help: values.help ?? false,
+    words: argv.filter((word) => word !== '--fresh'),
   }
 }
 

@@ -67,6 +67,9 @@ describe('the main job', () => {
       expect(by['broken.pdf']).toMatchObject({ status: 'set-aside', reason: 'PDF_UNREADABLE' })
       expect(by['inv-1015.pdf']).toMatchObject({ status: 'set-aside', reason: 'NO_TEXT' })
       expect(by['inv-1003.pdf']).toMatchObject({ source: 'text', document: { grand: '1224.00', lines: 2 } })
+      // What it names next leads to the same folders.
+      expect(ended.stdout).toContain(`npx convoke why r_1004 --store ${store}`)
+      expect(ended.stdout).toContain(` · npm start -- --store ${store} --erp-data ${erp}`)
       expect(ended.stdout).toMatch(/"1,420" is not in evidence .* → repair 1\/2/)
       expect(ended.stdout).toMatch(/wrong PO: PO-82 instead of PO-81 → rolled back/)
       expect(ended.stdout).toMatch(/HF-1005 +planner +price-history ∥ order → explanation/)

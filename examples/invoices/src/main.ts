@@ -1,4 +1,3 @@
-import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConvokeError, convoke, keyHint, resolveModel, type App, type Ledger, type Model } from 'convoke'
@@ -7,10 +6,11 @@ import { probeFromEnv } from 'convoke/testing'
 import { readArgs, usage, UsageError, type Args } from './args.ts'
 import { ErpError } from './erp/error.ts'
 import { startErp, type Erp } from './erp/start.ts'
+import { forget, makeFolder } from './folders.ts'
 import { readInbox, type InboxItem } from './inbox.ts'
 import { numberIn } from './lines.ts'
 import { readReports, table, writeReports, type FileReport } from './report.ts'
-import { follow, type Screen } from './screen.ts'
+import { follow, relative, type Screen } from './screen.ts'
 import { scriptedSquadModel } from './squad/rules/index.ts'
 import { squadOptions } from './squad/squad.ts'
 
@@ -19,6 +19,7 @@ import { squadOptions } from './squad/squad.ts'
 
 const shipped = fileURLToPath(new URL('../inbox', import.meta.url))
 const tenant = 'local'
+const cwd = process.env['INIT_CWD'] ?? process.cwd()
 
 async function modelOf(args: Args): Promise<Model> {
   if (args.model === undefined || args.model === 'scripted') return scriptedSquadModel()
@@ -26,13 +27,10 @@ async function modelOf(args: Args): Promise<Model> {
 }
 
 async function main(args: Args): Promise<number> {
-  if (args.fresh)
-    await Promise.all(
-      [args.store, args.erpData, args.outbox].map((folder) => rm(folder, { recursive: true, force: true })),
-    )
   const items = await readInbox(args.inbox, args.ignoreAttachments ? '-text' : '')
   const model = await modelOf(args)
-  await mkdir(args.store, { recursive: true, mode: 0o700 }).catch(unusable(args.store))
+  if (args.fresh) await forget(args)
+  for (const folder of [args.store, args.erpData, args.outbox]) await makeFolder(folder).catch(unusable(folder))
   const erp = await startErp({
     dataDir: args.erpData,
     portFile: join(args.store, 'erp.port'),
@@ -84,13 +82,13 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
     done.catch(() => undefined)
     if (stopping) {
       await app.closed
-      screen.note('parked. Go on with: npm start')
+      screen.note(`parked. Go on with: ${again(args)}`)
       return 130
     }
     await screen.settle()
     const reports = await readReports(ledger, tenant, items)
     if (args.out !== undefined) await writeReports(args.out, reports)
-    await conclude(screen, reports, erp)
+    await conclude(screen, reports, erp, args)
     return reports.every((report) => report.status !== 'failed') ? 0 : 1
   } finally {
     screen.stop()
@@ -132,19 +130,30 @@ async function atRest(app: App, ledger: Ledger, items: readonly InboxItem[]): Pr
   }
 }
 
-async function conclude(screen: Screen, reports: readonly FileReport[], erp: Erp): Promise<void> {
+/** The command that goes on with the same folders. */
+function again(args: Args): string {
+  return args.words.length === 0 ? 'npm start' : `npm start -- ${args.words.map(quoted).join(' ')}`
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
+}
+
+async function conclude(screen: Screen, reports: readonly FileReport[], erp: Erp, args: Args): Promise<void> {
   const summary = (await (await fetch(new URL('/audit/summary', erp.url))).json()) as {
     calls: number
     repeatedEffects: number
   }
   const approval = reports.flatMap((r) => r.approvals)[0]
+  const store = args.ownStore ? ` --store ${quoted(relative(args.store))}` : ''
   const explained = reports.find((r) => r.status === 'exception') ?? reports[0]
   screen.end({
-    table: table(reports, process.stdout.columns ?? 140),
+    // Only a terminal has an end of the line; a file or a pipe is searched for ids.
+    table: table(reports, process.stdout.isTTY === true ? process.stdout.columns : Infinity),
     erp: `ERP audit: ${summary.calls} calls, ${summary.repeatedEffects} repeated effects`,
     next: [
-      ...(explained === undefined ? [] : [`npx convoke why ${explained.run}`]),
-      ...(approval === undefined ? [] : [`npx convoke approvals approve ${approval}`, 'npm start']),
+      ...(explained === undefined ? [] : [`npx convoke why ${explained.run}${store}`]),
+      ...(approval === undefined ? [] : [`npx convoke approvals approve ${approval}${store}`, again(args)]),
       'npm run demo:kill',
     ],
   })
@@ -166,7 +175,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 try {
-  const args = readArgs(process.argv.slice(2), process.env, process.env['INIT_CWD'] ?? process.cwd(), shipped)
+  const args = readArgs(process.argv.slice(2), process.env, cwd, shipped)
   if (args.help) process.stdout.write(usage)
   else process.exitCode = await main(args)
 } catch (error) {

@@ -87,7 +87,8 @@ function clock(ms: number): string {
   return `${String(Math.floor(seconds / 60)).padStart(2, '0')}:${String(seconds % 60).padStart(2, '0')}`
 }
 
-function relative(path: string): string {
+/** As it is named from where the command was given. */
+export function relative(path: string): string {
   const here = `${process.env['INIT_CWD'] ?? process.cwd()}/`
   return path.startsWith(here) ? path.slice(here.length) : path
 }

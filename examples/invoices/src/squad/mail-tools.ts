@@ -1,8 +1,9 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tool } from 'convoke'
 import nodemailer from 'nodemailer'
 import { z } from 'zod'
+import { makeFolder } from '../folders.ts'
 
 const address = z.strictObject({ name: z.string(), email: z.email() })
 const mail = z.strictObject({ to: address, subject: z.string(), body: z.string() })
@@ -13,7 +14,7 @@ const mail = z.strictObject({ to: address, subject: z.string(), body: z.string()
  */
 export function makeMailTools(outbox: string) {
   async function write(folder: string, name: string, content: Uint8Array): Promise<void> {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     const temporary = join(folder, `.${name}.${process.pid}`)
     await writeFile(temporary, content)
     await rename(temporary, join(folder, name))
