@@ -86,7 +86,11 @@ export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Hal
     refresh,
     concerning,
     async current(run, role) {
-      if (clock.monotonic() - readAt > freshMs) await refresh()
+      const asked = clock.monotonic()
+      if (asked - readAt > freshMs) await refresh()
+      // An order may have been lifted since: whoever is stopped by an old one would wait for nobody. A reading that was
+      // under way before does not tell.
+      while (concerning(run, role) !== undefined && readAt < asked) await refresh()
       return concerning(run, role)
     },
     watch(run, stop) {
