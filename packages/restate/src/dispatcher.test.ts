@@ -12,7 +12,7 @@ import { startEmbeddedRestate, type EmbeddedRestate } from './embedded.ts'
 let restate: EmbeddedRestate
 let port = 0
 beforeAll(async () => {
-  restate = await startEmbeddedRestate()
+  restate = await startEmbeddedRestate({ fsync: false })
   port = await freePort()
 }, 60_000)
 afterAll(async () => {
@@ -34,6 +34,8 @@ dispatcherSuite(
           ingress: restate.ingress,
           admin: restate.admin,
           listen: { host: '127.0.0.1', port },
+          // So long that what is driven is driven through the engine.
+          patienceMs: 20_000,
         })
         const made = { ledger, dispatcher }
         opened.push(made)

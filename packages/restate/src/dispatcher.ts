@@ -10,7 +10,7 @@ import {
 import { backoff, createDriving, type Drive } from './driving.ts'
 import { createEngine } from './engine.ts'
 import { openFront, type Front } from './front.ts'
-import { createHandover } from './handover.ts'
+import { createHandover, type Sent } from './handover.ts'
 import { scopeOf, serviceOf, type Pin } from './names.ts'
 import { createPins } from './pins.ts'
 import { runObject, type Invocation } from './service.ts'
@@ -164,16 +164,24 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
     const other = isOurs ? undefined : workflows.find(({ name }) => name === pin?.name)
     if (!isOurs && other === undefined) return undefined
     const was = handover.sent(keyOf(run.ref))
-    const sent = was?.due === run.due ? was : await handover.hand(run, service)
+    const sent = was?.due === run.due ? was : send(run, service)
     const mono = clock.monotonic()
     const wait = sent.first + (isOurs ? patienceMs : adoptMs) - mono
     if (wait <= 0 || (isOurs && sent.refused)) {
       if (stopping.signal.aborted || !driving.tryBegin(run.ref)) return sweepMs
       if (other !== undefined) pins.adopted(run.ref, other)
     } else if (mono - sent.last >= repeatMs) {
-      await handover.hand(run, service, Math.ceil((mono - sent.first) / repeatMs))
+      send(run, service, Math.ceil((mono - sent.first) / repeatMs))
     }
     return Math.max(wait, 1)
+  }
+
+  /** Without waiting for the engine: what it does not take, or does not answer to, is looked at again. */
+  function send(run: ReadyRun, service: string, round?: number): Sent {
+    void handover.hand(run, service, round).then(({ refused }) => {
+      if (refused) lookIn(1)
+    })
+    return handover.sent(keyOf(run.ref)) as Sent
   }
 
   /** What is no longer ready, here or for us, need not be remembered. */

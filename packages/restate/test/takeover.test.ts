@@ -69,7 +69,7 @@ for (const [count, kind] of [
         `${kind}, killed, of ${count}: taken over after ${(await takenOver(world, id, driver)) - killedAt} ms`,
       )
       await world.release()
-      await world.settle(id === 'a' ? ['a'] : ['a', 'b'], 4)
+      expect(await world.settle(id === 'a' ? ['a'] : ['a', 'b'], 4)).toBe(id === 'a' ? 4 : 8)
     }
   }, 120_000)
 

@@ -30,8 +30,11 @@ export interface World {
   run(id: string): Promise<RunRow | undefined>
   /** Waits for something that has to happen; far longer than it ever takes. */
   until<T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false): Promise<T>
-  /** What must hold whatever happened: every run is done, every effect was had once, all chains are sound. */
-  settle(runs: readonly string[], steps: number): Promise<void>
+  /**
+   * What must hold whatever happened: every run is done, every effect was had once, all chains are sound. Resolves to the
+   * number of effects.
+   */
+  settle(runs: readonly string[], steps: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -126,6 +129,7 @@ export async function openWorld(options: { engine: string; store?: string; lease
         throw new Error(`effects had: ${once.toSorted().join(' ')}; expected: ${expected.toSorted().join(' ')}`)
       const unsound = auditError(await verifyLedger(ledger, tenant))
       if (unsound !== undefined) throw unsound
+      return once.length
     },
     async close() {
       for (const child of children) child.kill('SIGKILL')
@@ -146,7 +150,7 @@ function answer<T>(child: ChildProcess): Promise<T> {
     }
     const onExit = (code: number | null, name: string | null): void => {
       off()
-      reject(new Error(`the program ended: ${code ?? name}`))
+      reject(new Error(`the program ended: ${String(code ?? name)}`))
     }
     const off = (): void => {
       child.off('message', onMessage)
