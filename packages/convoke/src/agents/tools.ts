@@ -12,12 +12,13 @@ import { reaches } from '../grants/grant.ts'
 import type { AnyTool, Tool } from '../gateway/tool.ts'
 import type { ModelTool, Part } from '../ports/model.ts'
 import type { Operation } from '../replay/types.ts'
+import { catalogOperation, catalogTools, meantCall, stepName } from './catalog.ts'
 import { recordedMessage, resultOf, storedMessage, toolMessage, type Added } from './conversation.ts'
 import type { AgentDeps, AskWork } from './work.ts'
 
 type CallPart = Extract<Part, { type: 'tool-call' }>
 
-/** What a model may call: the role's tools, and `ask.<role>` for each role it may ask. */
+/** What a model may call: the role's tools, `ask.<role>` for each role it may ask, and what finds tools of catalogues. */
 export interface Toolbox {
   readonly listed: readonly ModelTool[]
   readonly operation: (name: string, input: Json, step: string) => Operation | undefined
@@ -27,11 +28,16 @@ const askPrefix = 'ask.'
 
 export function toolbox(work: AskWork): Toolbox {
   const { deps, role } = work
-  const listed: ModelTool[] = toolsOf(deps, role).map((tool) => ({
-    name: tool.name,
-    description: tool.description,
-    inputSchema: jsonSchemaOf(tool.inputSchema),
-  }))
+  const reachable = toolsOf(deps, role)
+  const catalogued = reachable.filter((tool) => tool.catalog !== undefined)
+  const listed: ModelTool[] = reachable
+    .filter((tool) => tool.catalog === undefined)
+    .map((tool) => ({
+      name: tool.name,
+      description: tool.description,
+      inputSchema: jsonSchemaOf(tool.inputSchema),
+    }))
+  listed.push(...catalogTools(catalogued))
   for (const name of role.mayAsk) {
     const asked = deps.roles.get(name)
     if (asked !== undefined)
@@ -44,9 +50,12 @@ export function toolbox(work: AskWork): Toolbox {
   return {
     listed,
     // What is known but out of reach is asked for all the same, so that the refusal is on record.
-    operation(name, input, step) {
+    operation(said, given, step) {
+      const { tool: name, input } = meantCall(said, given) ?? { tool: said, input: given }
       const tool = deps.tools.get(name)
       if (tool !== undefined) return callOf(work, tool, input as never, { name: step })
+      const looked = catalogOperation(catalogued, name, input, step)
+      if (looked !== undefined) return looked
       const asked = name.startsWith(askPrefix) ? deps.roles.get(name.slice(askPrefix.length)) : undefined
       return asked === undefined ? undefined : work.nested(asked, input, { name: step })
     },
@@ -98,9 +107,10 @@ export async function useTools(work: AskWork, tools: Toolbox, calls: readonly Ca
   const names = new Map<string, number>()
   const settled = await Promise.allSettled(
     calls.map((call, i) => {
-      const nth = (names.get(call.tool) ?? 0) + 1
-      names.set(call.tool, nth)
-      return useTool(work, tools, call, nth === 1 ? call.tool : `${call.tool}:${nth}`, i)
+      const name = stepName(call.tool, call.input)
+      const nth = (names.get(name) ?? 0) + 1
+      names.set(name, nth)
+      return useTool(work, tools, call, nth === 1 ? name : `${name}:${nth}`, i)
     }),
   )
   const thrown = settled.find((result) => result.status === 'rejected')
