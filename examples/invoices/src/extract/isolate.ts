@@ -9,7 +9,7 @@ import type { Answer, Question } from './worker.ts'
  * 3. A thread that passed a bound is terminated and never asked again; the next question starts a new one.
  * 4. The thread does not keep the process alive unless a question is with it.
  */
-export const ISOLATE_LIMITS = { milliseconds: 20_000, heapMegabytes: 512, residentBytes: 1024 * 1024 * 1024 } as const
+export const ISOLATE_LIMITS = { milliseconds: 60_000, heapMegabytes: 512, residentBytes: 1024 * 1024 * 1024 } as const
 
 const WATCH_EVERY = 50
 
