@@ -6,7 +6,11 @@
 import type { Bench, Figure, Scenes } from './harness.ts'
 import type { Calibrated } from './scale/calibrate.ts'
 import { documented } from './scale/params.ts'
-import { simulatePlan } from './scale/plan.ts'
+import { assumedPrices, costOf } from './scale/cost.ts'
+import { footprintOf, simulatePlan } from './scale/plan.ts'
+
+/** Of a step with a payload of 1 KB, measured on 2026-11-21; where there is no Postgres to measure. */
+const storedBytes = 1_433
 
 export const scenes: Scenes = {
   async calibrate({ small }, tell) {
@@ -53,9 +57,8 @@ export async function measure(bench: Bench): Promise<void> {
     }
   }
   const cases = simulatePlan(calibrated ?? documented, bench.small)
-  for (const { layout, workers, runs, shards, result } of cases) {
-    // One of them was simulated.
-    const cells = shards
+  for (const one of cases) {
+    const { layout, workers, runs, shards, result } = one
     const what = `${layout}: ${workers} workers, ${shards} shards`
     const tell = (metric: string, value: number, unit: string, note?: string): void =>
       bench.print({
@@ -73,7 +76,7 @@ export async function measure(bench: Bench): Promise<void> {
       .map(({ name, utilisation }) => `${name} ${Math.round(utilisation * 100)} %`)
     tell(
       'steps_per_s',
-      result.stepsPerS * cells,
+      result.stepsPerS * shards,
       'steps/s',
       `${result.saturated ?? 'nothing'} saturated; ${busiest.join(', ')}`,
     )
@@ -82,7 +85,11 @@ export async function measure(bench: Bench): Promise<void> {
     tell('wake_p99', result.wakeP99, 'ms')
     tell('database_ms_per_step', result.databaseMsPerStep, 'ms', `${result.stepsPerGroup.toFixed(1)} a group`)
     tell('commits_per_sync', result.commitsPerFlush, '', `log syncs ${Math.round(result.logBusy * 100)} % of the time`)
-    tell('log_bytes_per_s', result.logBytesPerS * cells, 'bytes/s')
+    tell('log_bytes_per_s', result.logBytesPerS * shards, 'bytes/s')
+    if (result.saturated !== undefined) continue
+    const { total, ...parts } = costOf(footprintOf(one, calibrated?.storedBytesPerStep ?? storedBytes), assumedPrices)
+    const shown = Object.entries(parts).map(([part, value]) => `${part} ${value.toFixed(3)}`)
+    tell('per_million_steps', total, assumedPrices.currency, `assumed prices; ${shown.join(', ')}`)
   }
 }
 

@@ -119,33 +119,36 @@ export type Calibration = Pick<
   | 'queryCpuMs'
 >
 
-/** Measured on 2026-11-21 on a virtual machine of 2 cores (docs/scale.md); used where Postgres cannot be started. */
+/**
+ * Measured on 2026-11-21, on a virtual machine of 2 cores with 1.7 of them to itself, Postgres 18.4 (docs/scale.md); used
+ * where Postgres cannot be started. `jobMs` alone is assumed.
+ */
 export const documented: Calibration = {
   costs: {
-    appendMs: 0.45,
-    recordMs: 0.06,
-    claimMs: 0.2,
-    claimEachMs: 0.05,
-    releaseMs: 0.15,
-    releaseEachMs: 0.03,
+    appendMs: 0.72,
+    recordMs: 0.046,
+    claimMs: 0.35,
+    claimEachMs: 0.048,
+    releaseMs: 0.34,
+    releaseEachMs: 0.062,
     historyMs: 0.2,
-    inboxMs: 0.1,
-    readyMs: 0.2,
-    readyRowMs: 0.004,
+    inboxMs: 0.083,
+    readyMs: 0.05,
+    readyRowMs: 0.0026,
     nextDueMs: 0.1,
     jobMs: 0.2,
-    renewMs: 0.15,
-    lookAfterMs: 0.3,
-    notifyMs: 0.06,
-    listenerMs: 0.02,
+    renewMs: 0.3,
+    lookAfterMs: 0.95,
+    notifyMs: 0.075,
+    listenerMs: 0.015,
   },
-  flushMs: 0.3,
-  flushMsPerKb: 0.002,
-  walBytesPerStep: 2_500,
-  walBytesPerWrite: 400,
-  stepCpuMs: 0.15,
-  callCpuMs: 0.05,
-  queryCpuMs: 0.05,
+  flushMs: 3.2,
+  flushMsPerKb: 0.005,
+  walBytesPerStep: 1_563,
+  walBytesPerWrite: 272,
+  stepCpuMs: 0.064,
+  callCpuMs: 0.63,
+  queryCpuMs: 0.18,
 }
 
 /** The cluster of the plan: everything that is not measured. */

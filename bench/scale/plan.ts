@@ -1,4 +1,5 @@
 /** What is simulated for docs/scale.md: the adapters as they are, and the plan, from one worker to a thousand. */
+import type { Footprint } from './cost.ts'
 import { simulate, type Result } from './model.ts'
 import { paramsOf, type Calibration, type Params } from './params.ts'
 
@@ -64,5 +65,22 @@ export function cellOf(params: Params): Params {
     enginePartitions: Math.max(1, Math.floor(params.enginePartitions / shards)),
     engineMs:
       (params.engineMs * Math.max(1, Math.floor(params.enginePartitions / shards)) * shards) / params.enginePartitions,
+  }
+}
+
+/** What a case stands for in machines and bytes: each database with one synchronous standby, three nodes of the engine. */
+export function footprintOf({ workers, shards, result }: Case, storedBytesPerStep: number): Footprint {
+  const stepsPerS = result.stepsPerS * shards
+  return {
+    stepsPerS,
+    servers: shards,
+    copies: 2,
+    workers,
+    engineNodes: 3,
+    iops: 4_000,
+    storedBytesPerStep,
+    logBytesPerStep: (result.logBytesPerS * shards) / stepsPerS,
+    keptMonths: 1,
+    archiveMonths: 1,
   }
 }
