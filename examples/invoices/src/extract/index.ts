@@ -13,7 +13,7 @@ let isolate: Isolate | undefined
  * layer. Never throws for what the file is: a file that cannot be read comes back with a code.
  *
  * Bounds: 20 MiB (`maxBytes`), 100 pages, 50,000 pieces of text, 20 attachments, 8 MiB, 200,000 elements and a depth
- * of 64 for XML, and, in a thread of its own, 20 seconds, 512 MiB of heap and 1 GiB by which the process grows. Files are read
+ * of 64 for XML, and, in a thread of its own, 60 seconds, 512 MiB of heap and 1 GiB by which the process grows. Files are read
  * one after another.
  */
 export async function extractInvoice(bytes: Uint8Array, opts: ExtractOptions = {}): Promise<Extracted> {
