@@ -11,9 +11,14 @@ import type { Answer, Question } from './worker.ts'
  */
 export const ISOLATE_LIMITS = { milliseconds: 60_000, heapMegabytes: 512, residentBytes: 1024 * 1024 * 1024 } as const
 
+/** Milliseconds. */
 const WATCH_EVERY = 50
 
 export interface IsolateLimits {
+  /**
+   * Of computing, by the process: whether a file can be read may not depend on how busy the machine is. Ten times as
+   * much may pass on the clock.
+   */
   readonly milliseconds: number
   readonly heapMegabytes: number
   /** Growth of the process while a file is read. */
@@ -67,11 +72,15 @@ export function createIsolate(limits: IsolateLimits = ISOLATE_LIMITS): Isolate {
     thread.ref()
     const id = ++count
     const before = process.memoryUsage.rss()
+    const began = process.cpuUsage()
     const late = `not read within ${limits.milliseconds / 1000} s`
-    const deadline = setTimeout(() => lose(thread, { ok: false, code: 'TOO_SLOW', reason: late }), limits.milliseconds)
+    const tooSlow = (): void => lose(thread, { ok: false, code: 'TOO_SLOW', reason: late })
+    const deadline = setTimeout(tooSlow, limits.milliseconds * 10)
     // Inflated streams lie outside the heap that the thread's own limit covers, and Node counts buffers by thread, so
     // the process is what can be watched from here.
     const watch = setInterval(() => {
+      const { user, system } = process.cpuUsage(began)
+      if (user + system > limits.milliseconds * 1000) return tooSlow()
       const grown = process.memoryUsage.rss() - before
       if (grown > limits.residentBytes) {
         lose(thread, { ok: false, code: 'TOO_LARGE', reason: 'it inflates beyond all bounds' })
