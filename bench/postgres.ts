@@ -3,9 +3,9 @@
  * database's own commit in the same run, 500 runs of ten steps, 10,000 parked runs that are signalled, and what goes
  * over the wire for a step. The server is one of its own, with the default durability.
  *
- *     node --conditions=convoke-source bench/postgres.ts [--json] [--small] [--source] [--only NAME]...
+ *     node --conditions=convoke-source bench/postgres.ts [--json] [--small] [--source] [--peers] [--only NAME]...
  *
- * The rows of DBOS need `npm ci` in bench/peers. NAME: chain, concurrent, parked, workers, wire.
+ * `--peers` adds the rows of DBOS, which need `npm ci` in bench/peers. NAME: chain, concurrent, parked, workers, wire.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -27,6 +27,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     small: { type: 'boolean', default: false },
     source: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true },
   },
 })
@@ -47,7 +48,7 @@ async function main({ small }: Bench): Promise<void> {
   for (const workload of ['chain', 'concurrent', 'parked'] as const) {
     if (!chosen.includes(workload)) continue
     await ours(workload, workload, sizes[workload])
-    await dbos(workload, sizes[workload])
+    if (options.peers) await dbos(workload, sizes[workload])
   }
   if (chosen.includes('workers'))
     for (const count of [1, 2, 4]) {

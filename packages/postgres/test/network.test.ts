@@ -89,7 +89,9 @@ test('R4 R7: a worker that is cut off past its lease is replaced; when it is bac
     return Object.values(ran).reduce((sum, n) => sum + n, 0) > Object.values(before).reduce((sum, n) => sum + n, 0)
   })
   const now = Date.now()
-  process.stdout.write(`network cut: another worker went on ${now - from} ms later, ${now - ready} ms after its start\n`)
+  process.stdout.write(
+    `network cut: another worker went on ${now - from} ms later, ${now - ready} ms after its start\n`,
+  )
   await signalAll()
   await allDone()
   const ended = await scene.audit()
