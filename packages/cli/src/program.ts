@@ -13,9 +13,11 @@ import {
   type ShowOptions,
   type WhyOptions,
 } from './commands/read.ts'
+import { policyTest, type PolicyTestOptions } from './commands/policy.ts'
 import { migrateCommand, type MigrateFlags } from './commands/migrate.ts'
 import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
 import { runCommand, type RunOptions } from './commands/run.ts'
+import { stopCommand, type StopOptions } from './commands/stop.ts'
 import { workerCommand } from './commands/worker.ts'
 import type { Common, Context } from './context.ts'
 
@@ -135,6 +137,23 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
   decider(people.command('escalate <id>').description('ask somebody else'))
     .option('--to <group>', 'whom; the next of the chain unless said')
     .action(act((c, id: string, o: approvals.EscalateOptions) => approvals.approvalsEscalate(c, id, o)))
+
+  common(program.command('stop').argument('[run]').description('stop a run, a role or everything, in every process'))
+    .option('--role <name>', 'everything that a role does')
+    .option('--all', 'everything')
+    .option('--reason <text>', 'why')
+    .option('--by <name>', 'who says so; the user of this machine unless said')
+    .option('--list', 'show what is stopped')
+    .option('--lift <id>', 'let go on what an order had stopped')
+    .action(act((c, run: string | undefined, o: StopOptions) => stopCommand(c, run, o)))
+
+  const rules = program.command('policy').description('what calls are allowed').helpCommand(false)
+  common(rules.command('test').description('say what would become of calls that nobody makes, and why'))
+    .option('--cases <file>', 'a JSON list of calls, with what is expected of each')
+    .option('--tool <name>', 'one call instead')
+    .option('--input <json>', 'its arguments')
+    .option('--role <name>', 'who makes it')
+    .action(act((c, o: PolicyTestOptions) => policyTest(c, o)))
 
   const audit = program.command('audit').description('show that nothing was changed').helpCommand(false)
   common(audit.command('verify').description('prove every record, and hold all against a signed checkpoint'))

@@ -1,3 +1,6 @@
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { ConvokeError } from './core/errors.ts'
 import type { EngineModule, EngineOptions, StoreModule, StoreOptions } from './ports/adapters.ts'
 import type { Dispatcher } from './ports/dispatcher.ts'
@@ -62,17 +65,31 @@ export async function openEngineAt(engine: string, options: EngineOptions): Prom
   return await module.openEngine(address, options)
 }
 
+/** Beside this package, or, where packages see only what they name themselves, from the folder of whoever runs it. */
 async function load<Module>(name: string): Promise<Module> {
   try {
     return (await import(name)) as Module
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw error
-    if (!(error as Error).message.includes(name)) throw error
+    if (!isMissing(error, name)) throw error
+    const found = resolveFrom(process.cwd(), name)
+    if (found !== undefined) return (await import(found)) as Module
     throw new ConvokeError('ADAPTER_MISSING', `${name} is not installed`, {
       details: { package: name },
       next: `npm install ${name}`,
       cause: error,
     })
+  }
+}
+
+function isMissing(error: unknown, name: string): boolean {
+  const { code, message } = error as NodeJS.ErrnoException
+  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && message.includes(name)
+}
+
+function resolveFrom(folder: string, name: string): string | undefined {
+  try {
+    return pathToFileURL(createRequire(join(folder, 'app.js')).resolve(name)).href
+  } catch {
+    return undefined
   }
 }
