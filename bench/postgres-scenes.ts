@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { openPostgresLedger, postgresDispatcher } from '@convoke/postgres'
-import { convoke, type App } from 'convoke'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { convoke, workflow, type App } from 'convoke'
 import pg from 'pg'
 import { chainOf, go, resultOf, waitOf } from './flows.ts'
 import { eachOf, median, quantile, type Order, type Scenes } from './harness.ts'
@@ -34,10 +35,14 @@ function open(
         return resultOf(i, 1024)
       }),
       wait: waitOf(() => resultOf(0, 1024)),
+      stamp,
     },
     drives: options.drives ?? true,
   })
 }
+
+/** Tells when its first step began, wherever that was. */
+const stamp = workflow({ name: 'stamp' }, (run) => run.step('now', () => Date.now()))
 
 const chain = async (app: App, run: string, steps: number): Promise<unknown> =>
   (await app.start('chain', steps, { id: run })).result()
@@ -139,6 +144,26 @@ export const scenes: Scenes = {
     tell({ metric: 'steps_per_s', value: ((order.size * stepsOfRun) / ms) * 1000, unit: 'steps/s', note })
     for (const worker of workers) worker.stdin?.end()
     await Promise.all(workers.map((worker) => once(worker, 'exit')))
+    await app.close()
+  },
+
+  /** From before a run is started here until its first step begins in a worker that had nothing to do. */
+  async wake(order, tell) {
+    const worker = await startWorker(order)
+    const app = open(1, { drives: false })
+    const took: number[] = []
+    for (let i = 0; i < order.size + 10; i++) {
+      const from = Date.now()
+      const handle = await app.start(stamp, undefined, { id: `stamp-${i}` })
+      const began = (await handle.result()) as number
+      if (i >= 10) took.push(began - from)
+      await sleep(20 + (i % 7) * 10)
+    }
+    const note = 'the commit of its start and the claim included'
+    tell({ metric: 'ms_p50', value: median(took), unit: 'ms', note })
+    tell({ metric: 'ms_p99', value: quantile(took, 0.99), unit: 'ms', note })
+    worker.stdin?.end()
+    await once(worker, 'exit')
     await app.close()
   },
 

@@ -25,6 +25,7 @@ test('each workload on Postgres gives its figures', () => {
     'chain step_p99',
     'concurrent steps_per_s',
     'parked ms_to_wake_all',
+    'wake ms_p50',
     'workers: 1 steps_per_s',
     'workers: 2 steps_per_s',
     'workers: 4 steps_per_s',

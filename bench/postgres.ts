@@ -5,7 +5,8 @@
  *
  *     node --conditions=convoke-source bench/postgres.ts [--json] [--small] [--source] [--peers] [--only NAME]...
  *
- * `--peers` adds the rows of DBOS, which need `npm ci` in bench/peers. NAME: chain, concurrent, parked, workers, wire.
+ * `--peers` adds the rows of DBOS, which need `npm ci` in bench/peers. NAME: chain,
+ * concurrent, wake, workers, parked, wire.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -21,7 +22,7 @@ interface Line extends Figure {
   readonly size: number
 }
 
-const names = ['chain', 'concurrent', 'workers', 'parked', 'wire']
+const names = ['chain', 'concurrent', 'wake', 'workers', 'parked', 'wire']
 const { values: options } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
@@ -50,6 +51,7 @@ async function main({ small }: Bench): Promise<void> {
     await ours(workload, workload, sizes[workload])
     if (options.peers) await dbos(workload, sizes[workload])
   }
+  if (chosen.includes('wake')) await ours('wake', 'wake', small ? 5 : 100)
   if (chosen.includes('workers'))
     for (const count of [1, 2, 4]) {
       process.env['BENCH_WORKERS'] = String(count)

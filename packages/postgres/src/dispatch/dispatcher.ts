@@ -1,6 +1,5 @@
 import type pg from 'pg'
 import {
-  ConvokeError,
   isConvokeError,
   type Clock,
   type Dispatcher,
@@ -35,6 +34,8 @@ const soonMs = 50
 const ahead = 4
 /** A change in the ledger rings in every worker at once: they look one after the other. */
 const spreadMs = 8
+/** So many are not worth the way through the queue: who comes first claims them. */
+const few = 2
 const quietMs = 30_000
 
 /**
@@ -42,8 +43,8 @@ const quietMs = 30_000
  * here, which are held back after a loss, and the one timer for the next look.
  *
  * Invariants:
- * 1. The ledger's ready projection is the only list of work. What is ready and was woken here begins here while there is
- *    a place; the rest is offered to the queue, where whoever has a place takes it. Liveness of workers is the ledger's
+ * 1. The ledger's ready projection is the only list of work. What is ready begins here while there is a place, if it
+ *    was woken here or there is little of it; the rest is offered to the queue, where whoever has a place takes it. Liveness of workers is the ledger's
  *    word alone: what a dead one held is ready again.
  * 2. A job of the queue is a hint that may be stale, doubled or lost. A run that was offered and is still ready at a later
  *    look begins here, queue or no queue; without an answering queue everything does.
@@ -119,12 +120,16 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     forget(ready, ready.length < limit)
     const left: ReadyRun[] = []
     const mono = clock.monotonic()
-    for (const run of inTurns(ready, places)) {
+    // What came to rest here since was ready when it was asked for.
+    const fresh = ready.filter(({ ref }) => {
+      const key = keyOf(ref)
+      return !driven.has(key) && (rested.get(key) ?? -1) < asked && !holds.isHeld(key)
+    })
+    const raced = queue === undefined || fresh.length <= few
+    for (const run of inTurns(fresh, places)) {
       const key = keyOf(run.ref)
-      // What came to rest here since was ready when it was asked for.
-      if (driven.has(key) || (rested.get(key) ?? -1) >= asked || holds.isHeld(key)) continue
       const since = offered.get(key)
-      const isOurs = queue === undefined || woken.has(key) || (since !== undefined && mono - since >= sweepMs / 2)
+      const isOurs = raced || woken.has(key) || (since !== undefined && mono - since >= sweepMs / 2)
       if (isOurs && free() > 0) {
         if (since !== undefined) stale.set(key, mono)
         begin(key, run.ref)
@@ -302,11 +307,11 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         const opened = await inLine(() => openRunQueue({ config, schema, onBell, onTrouble: troubled }))
         if (stopping.signal.aborted) return await opened.close()
         queue = opened
-      } catch (cause) {
+      } catch (error) {
         drive = undefined
-        throw unreachable(cause)
+        throw error
       }
-      unsubscribe = ledger.onChange(() => lookIn(1 + Math.random() * spreadMs))
+      unsubscribe = ledger.onChange(() => lookIn(1 + (Math.random() + driven.size / concurrency) * spreadMs))
       look()
     },
     async stop() {
@@ -332,18 +337,4 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       })
     },
   }
-}
-
-function unreachable(cause: unknown): ConvokeError {
-  if (isConvokeError(cause)) return cause
-  const { code } = cause as { code?: unknown }
-  return new ConvokeError(
-    'ENGINE_UNREACHABLE',
-    `the queue of the workers cannot be used: ${(cause as Error).message}`,
-    {
-      details: typeof code === 'string' ? { sqlstate: code } : {},
-      next: 'check the URL; a role that may not create the queue needs `convoke migrate` by one that may, and grants',
-      cause,
-    },
-  )
 }

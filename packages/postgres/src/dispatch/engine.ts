@@ -51,7 +51,7 @@ export function openEngine(address: string, options: PostgresEngineOptions): Pro
 
 /**
  * Makes or upgrades the queue's tables, so that workers need no right to. They do it themselves where they may.
- * @throws what Postgres says
+ * @throws ENGINE_UNREACHABLE
  */
 export async function migrateQueue(address: string): Promise<void> {
   const { config, where } = direct(address)

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { PgBoss } from 'pg-boss'
-import type { ReadyRun, StreamRef } from 'convoke/adapter'
+import { ConvokeError, isConvokeError, type ReadyRun, type StreamRef } from 'convoke/adapter'
 import { fromText, toText } from '../ledger/text.ts'
 import { listen, openStatements } from './connection.ts'
 
@@ -35,7 +35,7 @@ export interface QueueOptions {
   readonly onTrouble: (error: Error) => void
 }
 
-/** @throws what the connection says when the database cannot be reached or its schema not be made */
+/** @throws ENGINE_UNREACHABLE when the database cannot be reached or the queue's tables not be made */
 export async function openRunQueue({ config, schema, onBell, onTrouble }: QueueOptions): Promise<RunQueue> {
   const statements = openStatements({ ...config, application_name: 'convoke dispatcher' }, 3)
   const queueSchema = queueSchemaOf(schema)
@@ -52,7 +52,7 @@ export async function openRunQueue({ config, schema, onBell, onTrouble }: QueueO
     })
   } catch (error) {
     await statements.close()
-    throw error
+    throw unreachable(error)
   }
   const channel = `${queueSchema}_${name}`
   const deaf = listen({ ...config, application_name: 'convoke dispatcher' }, channel, onBell)
@@ -95,4 +95,18 @@ export async function openRunQueue({ config, schema, onBell, onTrouble }: QueueO
       await statements.close()
     },
   }
+}
+
+function unreachable(cause: unknown): ConvokeError {
+  if (isConvokeError(cause)) return cause
+  const { code } = cause as { code?: unknown }
+  return new ConvokeError(
+    'ENGINE_UNREACHABLE',
+    `the queue of the workers cannot be used: ${(cause as Error).message}`,
+    {
+      details: typeof code === 'string' ? { sqlstate: code } : {},
+      next: 'check the URL; a role that may not create the queue needs `convoke migrate` by one that may, and grants',
+      cause,
+    },
+  )
 }
