@@ -100,6 +100,16 @@ test.each<[string, Set[number], object]>([
   })
 })
 
+test('an id is one fork’s: asked for again it is found, and RUN_EXISTS for any other', async () => {
+  const handle = await app.run('r')
+  const fork = (value: string, id = 'r-once'): Promise<{ readonly id: string }> =>
+    handle.fork({ at: 'words', set: [{ step: 'intake', pointer: '/total', value }], id })
+  expect((await fork('8.00')).id).toBe('r-once')
+  expect((await fork('8.00')).id).toBe('r-once')
+  await expect(fork('9.00')).rejects.toMatchObject({ code: 'RUN_EXISTS', details: { run: 'r-once' } })
+  await expect(fork('9.00', 'r')).rejects.toMatchObject({ code: 'RUN_EXISTS' })
+})
+
 test('a schema that turns what it takes into something else is no judge of what it gave', async () => {
   expect(await forked({ step: 'turning', pointer: '/n', value: 6 })).toMatchObject({ 4: 6 })
 })

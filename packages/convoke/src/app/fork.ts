@@ -1,4 +1,5 @@
-import { ConvokeError } from '../core/errors.ts'
+import { canonicalize } from '../core/canonical.ts'
+import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { noLabels } from '../core/labels.ts'
 import { runStream } from '../core/projections.ts'
@@ -64,7 +65,7 @@ export function pointOf(entries: readonly Entry[], at: string | number): number 
 
 /**
  * Makes a run that shares another's records up to a point. The original is only read. Returns the new id.
- * @throws RUN_UNKNOWN, RECORD_UNKNOWN, INPUT_INVALID for a correction that does not fit
+ * @throws RUN_UNKNOWN, RECORD_UNKNOWN, INPUT_INVALID for a correction that does not fit, RUN_EXISTS for an id of another
  */
 export async function forkRun(deps: ForkDeps, tenant: string, run: string, options: ForkOptions): Promise<string> {
   const entries = await readAll(deps.ledger, tenant, runStream(run))
@@ -83,6 +84,14 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
   }
   const id = options.id ?? `${run}-f${deps.ids.next().slice(-6)}`
   const actor = options.by ?? { kind: 'system' as const, id: 'app' }
+  const spec: JsonObject = {
+    run,
+    at,
+    hash: (entries.find((e) => e.record.seq === at) as Entry).record.hash,
+    reuse: options.reuse ?? 'before',
+    effects: options.effects ?? 'hold',
+    use: { ...options.use },
+  }
   const fresh = startRecords(
     {
       tenant,
@@ -94,19 +103,13 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
       seed: started['seed'] as string,
       ...inherited(started),
       causes: [{ ref: `${runStream(run)}@${at}`, kind: 'declared' }],
-      fork: {
-        run,
-        at,
-        hash: (entries.find((e) => e.record.seq === at) as Entry).record.hash,
-        reuse: options.reuse ?? 'before',
-        effects: options.effects ?? 'hold',
-        use: { ...options.use },
-      },
+      fork: spec,
     },
     deps,
   )
   const records = [...fresh.records]
   const blobs = [...fresh.blobs]
+  const corrected: Json[] = []
   for (const { step, value, pointer, was } of made) {
     const draft: Draft = {
       type: 'value.superseded',
@@ -116,6 +119,7 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
       labels: actor.kind === 'person' ? noLabels : step.record.labels,
       payload: deps.redact({ path: step.record.path as string, pointer, value, was } satisfies JsonObject),
     }
+    corrected.push(draft.payload as Json)
     const sealed = seal(draft, {
       tenant,
       stream: runStream(id),
@@ -127,6 +131,23 @@ export async function forkRun(deps: ForkDeps, tenant: string, run: string, optio
     records.push(sealed.record)
     if (sealed.spilled !== undefined) blobs.push(sealed.spilled)
   }
-  await deps.ledger.append([{ ...fresh.append, records }], { blobs })
+  try {
+    await deps.ledger.append([{ ...fresh.append, records }], { blobs })
+  } catch (error) {
+    if (!isConvokeError(error, 'POSITION_STALE') && !isConvokeError(error, 'EPOCH_STALE')) throw error
+    // Asking again for a fork with an id finds it, as for a run.
+    const there = await readAll(deps.ledger, tenant, runStream(id), { to: records.length })
+    if (askedBy(there) !== canonicalize([spec, ...corrected]))
+      throw new ConvokeError('RUN_EXISTS', `run ${id} already exists, and is not this fork`, {
+        details: { run: id },
+        next: 'choose another id, or look at it with convoke show',
+      })
+  }
   return id
+}
+
+/** What a fork was asked for, by its records: the point and how, then its corrections. */
+function askedBy(entries: readonly Entry[]): string {
+  const corrected = entries.filter((e) => e.record.type === 'value.superseded').map((e) => e.payload)
+  return canonicalize([entries[0]?.payload['fork'] ?? null, ...corrected])
 }

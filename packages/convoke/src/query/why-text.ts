@@ -34,7 +34,7 @@ export function renderWhy(data: Why, style: Style = plain): string {
 }
 
 function heading(data: Why, style: Style): string {
-  const status = data.status === 'parked' ? `waits for ${waitsFor(data.decided.waiting ?? 'signal')}` : data.status
+  const status = data.status === 'parked' ? `waits for ${waitsFor(data.parkedOn ?? 'signal')}` : data.status
   const facts = [`${data.workflow}@${data.version}`, status, duration(data.ms), ...spent(data.usage)]
   return `${style.strong(data.run)}  ${facts.join(' · ')}`
 }

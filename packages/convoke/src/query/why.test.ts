@@ -331,6 +331,8 @@ describe('a fork', () => {
     const shown = await showRun(ledger, 'local', 'r_1004-f', Date.now())
     expect(shown.steps[0]).toMatchObject({ name: 'intake', from: 'r_1004' })
     expect(shown.waiting).toMatchObject([{ kind: 'person' }])
+    // Asked about a step, it still says for whom the run waits.
+    expect(renderWhy(await why(ledger, 'local', 'r_1004-f', 'intake'))).toMatch(/^r_1004-f .* · waits for a person/)
   })
 })
 

@@ -64,6 +64,8 @@ export interface Why {
   readonly workflow: string
   readonly version: string
   readonly status: RunStatus
+  /** What a parked run waits for. */
+  readonly parkedOn?: string
   readonly startedAt: number
   readonly ms: number
   readonly input?: Json
@@ -126,6 +128,7 @@ export async function why(
     workflow: row.workflow,
     version: row.version,
     status: row.status,
+    ...(row.parkedOn === undefined ? {} : { parkedOn: row.parkedOn }),
     startedAt: row.startedAt,
     ms: row.updatedAt - row.startedAt,
     ...(records.input === undefined ? {} : { input: records.input }),
