@@ -7,6 +7,7 @@ import { replayRecorded } from './testing/history.ts'
 
 export { createChain, type Chain, type ChainDraft } from './testing/chain.ts'
 export { dispatcherSuite, type DispatcherFixture } from './testing/dispatcher-suite.ts'
+export { differ, type DifferOptions, type DifferReport } from './testing/differ.ts'
 export { crashEverywhere, type CrashOptions, type CrashReport } from './testing/crash.ts'
 export { fakeClock } from './testing/clock.ts'
 export { faults } from './testing/faults.ts'

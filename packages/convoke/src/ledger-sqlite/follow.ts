@@ -58,8 +58,9 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
     async function begin(): Promise<void> {
       letGo = client.hold()
       following += 1
-      await interest()
-      if (position === 'now') position = await client.call('position')
+      // Asked at once, so that whatever is called after this comes after the position.
+      const [, now] = await Promise.all([interest(), position === 'now' ? client.call('position') : position])
+      position = now
     }
 
     function finish(): void {
@@ -105,19 +106,13 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
       return { done: true, value: undefined }
     }
 
-    // Calls to `next` are served in their order, whether or not the caller awaits each.
-    let turn: Promise<void> = Promise.resolve()
+    // Calls to `next` are served in their order, whether or not the caller awaits each; the first begins at once.
+    let turn: Promise<unknown> | undefined
     return {
-      async next() {
-        const before = turn
-        const { promise, resolve } = Promise.withResolvers<void>()
-        turn = promise
-        await before
-        try {
-          return await step()
-        } finally {
-          resolve()
-        }
+      next() {
+        const mine = turn === undefined ? step() : turn.then(step)
+        turn = mine.catch(() => undefined)
+        return mine
       },
       return: () => {
         finish()

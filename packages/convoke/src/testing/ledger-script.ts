@@ -1,6 +1,7 @@
 import { isConvokeError } from '../core/errors.ts'
-import type { LedgerRecord } from '../core/record.ts'
-import type { Guard, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
+import { sha256 } from '../core/hash.ts'
+import { refOf, type Blob, type LedgerRecord } from '../core/record.ts'
+import type { AppendOptions, Guard, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
 import { createChain, type Chain } from './chain.ts'
 
 // Operations as data, and what a ledger answers to them: two ledgers that mean the same give the same transcript.
@@ -29,6 +30,13 @@ export type Operation =
       readonly outline: boolean
     }
   | { readonly op: 'ready'; readonly now: number }
+  | { readonly op: 'blob'; readonly what: 'put' | 'other' | 'get'; readonly blob: number }
+  /** A record with blobs, or with a payload that is one; `given` with the append or not. */
+  | { readonly op: 'attach'; readonly blob: number; readonly given: boolean; readonly large: boolean }
+  /** One append to a run and to another stream, of which either may be refused. */
+  | { readonly op: 'both'; readonly run: number; readonly place: 'head' | 'behind'; readonly guard: number }
+  | { readonly op: 'look'; readonly what: number; readonly run: number; readonly limit: number }
+  | { readonly op: 'wrong'; readonly what: number }
 
 interface Draft {
   readonly type: string
@@ -63,6 +71,8 @@ export async function performScript(
   ledgers: readonly [Ledger, Ledger],
   tenant: string,
   script: readonly Operation[],
+  /** Whether the records are followed as they come, too. */
+  followed = true,
 ): Promise<unknown[]> {
   const transcript: unknown[] = []
   const [ledger] = ledgers
@@ -73,6 +83,10 @@ export async function performScript(
   const leases = new Map<number, Lease>()
   const incarnations = new Map<number, number>()
   let counter = 0
+  const watched = ledgers[1].watch(tenant, 'now')[Symbol.asyncIterator]()
+  const first = followed ? watched.next() : undefined
+  // A call behind it has seen where it begins.
+  await ledgers[1].head(ref('run/r0'))
 
   const of = (n: number): Ledger => ledgers[n % 2 === 0 ? 0 : 1]
   const worker = (n: number): string => `${tenant}-w${n}-${incarnations.get(n) ?? 0}`
@@ -88,6 +102,17 @@ export async function performScript(
     }
   }
 
+  /** All records of the tenant in the order in which they were committed. */
+  async function order(count: number): Promise<string[]> {
+    const seen: string[] = []
+    for (let item = first; item !== undefined && seen.length < count; item = watched.next()) {
+      const { value } = (await item) as IteratorYieldResult<{ readonly record: LedgerRecord }>
+      seen.push(refOf(value.record))
+    }
+    void watched.return?.()
+    return seen
+  }
+
   function chainOf(stream: string): Chain {
     let chain = chains.get(stream)
     if (chain === undefined) chains.set(stream, (chain = createChain(ref(stream))))
@@ -100,6 +125,7 @@ export async function performScript(
     place: string,
     epoch: number,
     draft: Parameters<Chain['next']>[0],
+    blobs?: Blob[],
   ): { record: LedgerRecord; after: Chain } {
     const chain = chainOf(stream)
     const before = last.get(stream)
@@ -110,7 +136,7 @@ export async function performScript(
         ? { seq: seq - 1, hash: before.prevHash }
         : { seq: place === 'ahead' ? seq + 1 : seq, hash }
     const after = createChain(ref(stream), { ...at, epoch })
-    return { record: after.next(draft), after }
+    return { record: after.next(draft, blobs), after }
   }
 
   async function append(
@@ -118,12 +144,74 @@ export async function performScript(
     stream: string,
     made: { record: LedgerRecord; after: Chain },
     epoch: number,
-    options: { guards?: Guard[]; posts?: { ref: StreamRef; message: ReturnType<typeof message> }[] } = {},
+    options: AppendOptions = {},
   ): Promise<void> {
     const accepted = await say(by.append([{ ref: ref(stream), epoch, records: [made.record] }], options))
-    if (!accepted) return
+    if (accepted) keep(stream, made)
+  }
+
+  function keep(stream: string, made: { record: LedgerRecord; after: Chain }): void {
     chains.set(stream, made.after)
     last.set(stream, made.record)
+  }
+
+  function blobOf(n: number): Blob {
+    const bytes = Buffer.from(`${tenant} ${n}`)
+    return { hash: sha256(bytes), bytes, mediaType: 'text/plain' }
+  }
+
+  async function blob(what: 'put' | 'other' | 'get', n: number): Promise<unknown> {
+    const { hash, ...rest } = blobOf(n)
+    if (what === 'put') return await of(n).putBlobs(tenant, [{ hash, ...rest }])
+    if (what === 'other') return await of(n).putBlobs(tenant, [{ ...rest, hash: sha256('other') }])
+    const bytes = await of(n + 1).getBlob(tenant, hash)
+    return bytes === undefined ? null : Buffer.from(bytes).toString()
+  }
+
+  /** Every question of the port that is about one tenant. */
+  async function look(
+    by: Ledger,
+    { what, run, limit }: { what: number; run: number; limit: number },
+  ): Promise<unknown> {
+    const at = ref(`run/r${run}`)
+    const statuses = (['queued', 'running', 'parked', 'stopped', 'done'] as const).slice(run, run + 2)
+    const questions: readonly (() => Promise<unknown>)[] = [
+      () => by.head(at),
+      () => by.heads(tenant, { after: `inbox/r${run}`, limit }),
+      () => by.run(at),
+      () => by.runs({ tenant, limit: limit + 1 }),
+      () => by.runs({ tenant, status: statuses }),
+      () => by.runs({ tenant, status: ['running'], workflow: 'w', limit: 2 }),
+      () => by.runs({ tenant, tag: `t${run % 2}`, before: 'r2' }),
+      () => by.approval(tenant, `ap${run}`),
+      () => by.approvals({ tenant, status: run === 0 ? 'pending' : 'approved', limit: limit + 1 }),
+      () => by.approvals({ tenant, run: `r${run}` }),
+      () => by.dependents(tenant, `run/r${run}@1`),
+      () => by.guardOwner(tenant, `k${run}`),
+      async () => (await by.tenantKey(tenant)).length,
+    ]
+    return (await questions[what % questions.length]?.()) ?? null
+  }
+
+  /** What no ledger may take. */
+  async function wrong(by: Ledger, what: number): Promise<unknown> {
+    const chain = createChain(ref('memory/w'))
+    const record = chain.next({ type: 'note' })
+    const calls: readonly (() => Promise<unknown>)[] = [
+      () => by.append([{ ref: { tenant: '', stream: 'memory/w' }, epoch: 0, records: [record] }]),
+      () => by.append([{ ref: ref('memory/v'), epoch: 0, records: [record] }]),
+      () => by.append([{ ref: ref('memory/w'), epoch: 0, records: [{ ...record, v: 2 as unknown as 1 }] }]),
+      () =>
+        by.append([{ ref: ref('inbox/w'), epoch: 0, records: [createChain(ref('inbox/w')).next({ type: 'note' })] }]),
+      () => by.post(ref('inbox'), message(1, false, 1)),
+      () => by.post(ref('run/r0'), message(1, false, 1)),
+      () => by.post(ref('inbox/r0'), { ...message(1, false, 1), id: '' }),
+      () => by.post(ref('inbox/r0'), { ...message(1, false, 1), id: 'never', payload: Number.NaN }),
+      () => by.read({ tenant: '', stream: 'run/r0' }),
+      () => by.head(ref('nothing')),
+      () => by.runs({ tenant: '' }),
+    ]
+    return await calls[what % calls.length]?.()
   }
 
   const message = (id: number, decide: boolean, n: number) =>
@@ -148,7 +236,8 @@ export async function performScript(
     switch (step.op) {
       case 'start': {
         const stream = `run/r${step.run}`
-        const payload = { workflow: 'w', version: '1', notBefore: 1_000 + step.due, priority: step.priority }
+        const tags = [`t${step.due % 2}`]
+        const payload = { workflow: 'w', version: '1', notBefore: 1_000 + step.due, priority: step.priority, tags }
         const made = recordAt(stream, chains.has(stream) ? 'again' : 'head', 0, { type: 'run.started', payload })
         return await append(of(step.run), stream, made, made.record.epoch)
       }
@@ -194,12 +283,51 @@ export async function performScript(
       }
       case 'ready':
         return void (await say(of(counter).ready({ now: 1_000 + step.now, limit: 3, tenant })))
+      case 'blob':
+        return void (await say(blob(step.what, step.blob)))
+      case 'attach': {
+        const blobs = [blobOf(step.blob)]
+        const draft = step.large
+          ? { type: 'note', payload: `${step.blob}`.repeat(70_000) }
+          : { type: 'note', payload: counter, blobs: blobs.map(({ hash }) => hash) }
+        if (step.large) blobs.pop()
+        const made = recordAt('memory/b', 'head', 0, draft, blobs)
+        return await append(of(counter), 'memory/b', made, 0, step.given ? { blobs } : {})
+      }
+      case 'both': {
+        const stream = `run/r${step.run}`
+        const first = recordAt(stream, step.place, epochs.get(step.run) ?? 0, draftOf(counter % 3, counter))
+        const second = recordAt('memory/m', counter % 4 === 0 ? 'behind' : 'head', 0, {
+          type: 'note',
+          payload: counter,
+        })
+        const parts = [
+          { ref: ref(stream), epoch: first.record.epoch, records: [first.record] },
+          { ref: ref('memory/m'), epoch: 0, records: [second.record] },
+        ]
+        const accepted = await say(of(counter).append(parts, { guards: guardOf(step.guard, step.run) }))
+        if (accepted) {
+          keep(stream, first)
+          keep('memory/m', second)
+        }
+        return
+      }
+      case 'look':
+        return void (await say(look(of(counter), step)))
+      case 'wrong':
+        return void (await say(wrong(of(counter), step.what)))
     }
   }
 
   for (const step of script) await perform(step)
   transcript.push(await ledger.heads(tenant), await ledger.runs({ tenant }), await ledger.approvals({ tenant }))
-  for (const { stream } of await ledger.heads(tenant)) transcript.push(await ledger.read(ref(stream)))
+  let records = 0
+  for (const { stream } of await ledger.heads(tenant)) {
+    const all = await ledger.read(ref(stream))
+    records += all.length
+    transcript.push(all)
+  }
+  if (followed) transcript.push(await order(records))
   for (const run of [0, 1, 2]) transcript.push(await ledger.dependents(tenant, `run/r${run}@1`))
   for (const key of [0, 1, 2, 3, 4]) transcript.push((await ledger.guardOwner(tenant, `k${key}`)) ?? null)
   for (const lease of leases.values()) await lease.release()

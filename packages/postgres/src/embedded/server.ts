@@ -149,7 +149,9 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions = {}): Prom
     stop: (mode: 'fast' | 'immediate' = 'fast') => halt(mode === 'fast' ? 'SIGINT' : 'SIGQUIT'),
     async kill() {
       // Stopped first, so that it starts nothing while its processes are counted.
-      if (server?.pid !== undefined) signal(server.pid, 'SIGSTOP')
+      if (server?.pid !== undefined && signal(server.pid, 'SIGSTOP'))
+        // One that it was just starting shows up only now.
+        await sleep(30)
       await halt('SIGKILL')
     },
     async restart() {

@@ -24,18 +24,22 @@ export interface Followed {
 
 export interface Followers {
   watch(tenant: string, after: Position | 'now' | undefined): AsyncIterable<Followed>
+  /** Settled when every iterator that was asked for its first record knows where it begins. */
+  readonly begun: Promise<void> | undefined
   /** Records were committed, here or elsewhere. */
   grown(): void
   close(): void
 }
 
 const pageSize = 500
+const gatherMs = 5
 const minWaitMs = 25
 const maxWaitMs = 500
 
 export function createFollowers(database: Database, schema: string, reads: Reads): Followers {
   const asleep = new Set<() => void>()
   let ended = false
+  let begun: Promise<void> | undefined
   const page = `SELECT position FROM ${schema}.records WHERE position > $1 ORDER BY position LIMIT ${pageSize}`
   const between = `SELECT ${recordColumns(schema)},
       (SELECT p.sums FROM ${schema}.records p WHERE p.stream = r.stream AND p.seq = r.seq - 1), s.name
@@ -45,7 +49,11 @@ export function createFollowers(database: Database, schema: string, reads: Reads
     WHERE locktype = 'relation' AND relation = '${schema}.records'::regclass AND mode = 'RowExclusiveLock'
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
+  let timer: NodeJS.Timeout | undefined
+
   function wakeAll(): void {
+    clearTimeout(timer)
+    timer = undefined
     for (const wake of asleep) wake()
     asleep.clear()
   }
@@ -109,7 +117,13 @@ export function createFollowers(database: Database, schema: string, reads: Reads
     }
 
     async function pull(): Promise<void> {
-      if (position < 0 && !done && !ended) await begin()
+      if (position < 0 && !done && !ended) {
+        const mine = begin()
+        const all = Promise.all([begun, mine.catch(() => undefined)]).then(() => undefined)
+        begun = all
+        await mine
+        if (begun === all) begun = undefined
+      }
       while (ready.length === 0 && !done && !ended) {
         // Armed before looking, so that what comes in meanwhile is not missed.
         const { promise: news, resolve } = Promise.withResolvers<void>()
@@ -150,10 +164,10 @@ export function createFollowers(database: Database, schema: string, reads: Reads
     }
 
     // Calls to `next` are served in their order, whether or not the caller awaits each.
-    let turn: Promise<unknown> = Promise.resolve()
+    let turn: Promise<unknown> | undefined
     return {
       next() {
-        const mine = turn.then(step)
+        const mine = turn === undefined ? step() : turn.then(step)
         turn = mine.catch(() => undefined)
         return mine
       },
@@ -170,7 +184,13 @@ export function createFollowers(database: Database, schema: string, reads: Reads
       checkTenant(tenant)
       return { [Symbol.asyncIterator]: () => follow(tenant, after) }
     },
-    grown: wakeAll,
+    get begun() {
+      return begun
+    },
+    grown() {
+      // A look for each commit would cost more than the commits.
+      if (asleep.size > 0) timer ??= setTimeout(wakeAll, gatherMs)
+    },
     close() {
       ended = true
       wakeAll()

@@ -129,6 +129,8 @@ function compose(
 
   async function open<R>(act: () => Promise<R>): Promise<R> {
     if (closing !== undefined) throw closedError()
+    // Whoever began to watch before this call is to see what it does.
+    if (followers.begun !== undefined) await followers.begun
     return await act()
   }
 

@@ -32,13 +32,21 @@ export function createSession(options: SessionOptions): Session {
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let pause = 20
+  let pending = 0
+  let turn: Promise<void> = Promise.resolve()
 
   const queryOn =
     (its: Client): Session['query'] =>
     async (text, values = []) => {
       const { stream } = its.connection
+      // One at a time: the driver does not queue.
+      const before = turn
+      const { promise, resolve } = Promise.withResolvers<void>()
+      turn = promise
+      await before
       const stall = setTimeout(() => stream.destroy(new Error(`no answer for ${stallMs} ms`)), stallMs)
-      stall.unref()
+      // Only what is waited for keeps the process alive.
+      if (pending++ === 0) its.ref()
       try {
         const { rows } = await its.query({ text, values: values as unknown[], rowMode: 'array' })
         return rows as unknown as Row[]
@@ -47,6 +55,8 @@ export function createSession(options: SessionOptions): Session {
         throw fromPostgres(error, where)
       } finally {
         clearTimeout(stall)
+        resolve()
+        if (--pending === 0) its.unref()
       }
     }
 
