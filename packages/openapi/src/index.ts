@@ -5,6 +5,7 @@ export type { Choice } from './select.ts'
 export type { ServerChoice } from './server.ts'
 export {
   openApiTools,
+  type Declared,
   type DeclaredEffect,
   type OpenApiOptions,
   type OpenApiTools,

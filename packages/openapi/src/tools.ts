@@ -1,6 +1,7 @@
 import {
   ConvokeError,
   tool,
+  type Accepts,
   type EffectClass,
   type Json,
   type JsonObject,
@@ -11,7 +12,7 @@ import {
   type ToolRetry,
 } from 'convoke'
 import { nextPage, outputSchema, pagingHint, pagingOf, readAnswer } from './answer.ts'
-import { authenticator, type Auth } from './auth.ts'
+import { authenticator, nobody, type Auth } from './auth.ts'
 import { readDocument, type Document, type DocumentSource } from './document.ts'
 import { inputSchema } from './input.ts'
 import { toolNames } from './names.ts'
@@ -30,6 +31,17 @@ export type DeclaredEffect =
   | 'keyed'
   | { readonly effect: 'keyed'; readonly header: string }
 
+/** What only the app can say of an operation. */
+export interface Declared {
+  /** `financial-commitment`, `external-communication`, … */
+  readonly categories?: readonly string[]
+  /** What may go into it. */
+  readonly accepts?: Accepts
+  readonly external?: boolean
+  readonly labels?: ToolLabels
+  readonly timeoutMs?: number
+}
+
 export interface OpenApiOptions {
   /** Begins each tool's name; what policies and roles match on: `github_*`. */
   readonly name: string
@@ -39,6 +51,8 @@ export interface OpenApiOptions {
   readonly auth?: Auth
   /** By operation. GET and HEAD read, everything else is unsafe, unless said. */
   readonly effects?: Readonly<Record<string, DeclaredEffect>>
+  /** What policies and labels need to know of single operations. */
+  readonly declare?: Readonly<Record<string, Declared>>
   /** Names of tools by operation, where the made ones do not please. */
   readonly names?: Readonly<Record<string, string>>
   /** Values of parameters that callers do not choose, by the parameter's name. */
@@ -86,6 +100,7 @@ export async function openApiTools(source: DocumentSource, options: OpenApiOptio
   if (first !== undefined) throw nothing(first)
   for (const [what, keys] of [
     ['effects', Object.keys(options.effects ?? {})],
+    ['declare', Object.keys(options.declare ?? {})],
     ['names', Object.keys(options.names ?? {})],
     ['answers', Object.keys(options.answers ?? {})],
   ] as const)
@@ -139,6 +154,11 @@ function toolOf(
   const fills = fillsOf(operation, effect.header, options.fill ?? {})
   const server = serverOf(operation.servers, options.server)
   const auth = authenticator(document, operation, options.auth)
+  // Whoever says that the server is inside also says that the way to it is.
+  const openly = (address: string): boolean =>
+    auth !== nobody && address.startsWith('http:') && (options.network?.inside ?? []).length === 0
+  for (const origin of [server.fixed?.origin ?? '', ...auth.origins])
+    if (openly(origin)) throw unsupported(operation.id, `its credentials would travel openly to ${origin}`)
   const paging = pagingOf(document, operation)
   const alsoAnswers = options.answers?.[operation.id] ?? []
   const output =
@@ -150,6 +170,10 @@ function toolOf(
   async function execute(given: unknown, context: ToolContext): Promise<unknown> {
     const input = inputOf(given)
     const base = await server.url()
+    if (openly(base))
+      throw new ConvokeError('NETWORK_DENIED', 'credentials do not travel over plain http', {
+        details: { sent: false },
+      })
     for (let fresh = false; ; fresh = true) {
       const request = await draft(operation, base, input, fills, context)
       if (effect.header !== undefined) request.headers.set(effect.header, context.idempotencyKey)
@@ -190,6 +214,7 @@ function toolOf(
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     ...(options.maxResultBytes === undefined ? {} : { maxResultBytes: options.maxResultBytes }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),
+    ...options.declare?.[operation.id],
   })
 }
 

@@ -86,6 +86,22 @@ describe('credentials', () => {
     )
   })
 
+  test('do not travel over plain http, except inside', async () => {
+    const auth = { auth: bearer('t') }
+    const plain = { servers: [{ url: 'http://api.test' }] }
+    await expect(only('/x', {}, plain, auth)).rejects.toMatchObject({ code: 'OPENAPI_UNSUPPORTED' })
+    await expect(only('/x', {}, plain)).resolves.toMatchObject({ kind: 'tool' })
+    await expect(only('/x', {}, plain, { ...auth, network: { inside: ['private'] } })).resolves.toMatchObject({
+      kind: 'tool',
+    })
+    const asked = await only('/x', {}, {}, { ...auth, server: () => 'http://api.test' })
+    const at = desk()
+    await expect(callTool(asked, {}, at)).rejects.toMatchObject({ code: 'NETWORK_DENIED' })
+    expect(at.sent).toEqual([])
+    const oauth = clientCredentials({ id: 'i', secret: 's', tokenUrl: 'http://auth.test/token' })
+    await expect(only('/x', {}, {}, { auth: oauth })).rejects.toMatchObject({ code: 'OPENAPI_UNSUPPORTED' })
+  })
+
   test('a value that no header can hold is not quoted', async () => {
     const at = desk(undefined, { t: 'line\nbreak' })
     const error: unknown = await callTool(await only('/x', {}, {}, { auth: bearer('t') }), {}, at).catch(

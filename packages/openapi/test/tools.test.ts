@@ -111,6 +111,17 @@ describe('effects', () => {
     ).rejects.toMatchObject({ code: 'OPENAPI_UNSUPPORTED' })
   })
 
+  test('what policies and labels need to know is the app’s to say', async () => {
+    const declare = { op: { categories: ['financial-commitment'], external: true, timeoutMs: 5 } }
+    expect(await only('/x', {}, {}, { declare, labels: { integrity: 'trusted' } })).toMatchObject({
+      categories: ['financial-commitment'],
+      external: true,
+      timeoutMs: 5,
+      labels: { integrity: 'trusted' },
+    })
+    await expect(only('/x', {}, {}, { declare: { nope: {} } })).rejects.toMatchObject({ code: 'OPENAPI_UNSUPPORTED' })
+  })
+
   test('the app fills in what callers do not choose', async () => {
     const at = desk()
     const parameters = [

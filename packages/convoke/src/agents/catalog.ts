@@ -114,7 +114,7 @@ function search(tools: readonly AnyTool[], input: JsonObject): JsonObject {
 function describe(tools: readonly AnyTool[], input: JsonObject): JsonObject {
   const found = tools.find((tool) => tool.name === input['name'])
   if (found === undefined)
-    throw new ConvokeError('TOOL_UNKNOWN', `there is no tool ${String(input['name']).slice(0, 100).toWellFormed()}`, {
+    throw new ConvokeError('TOOL_UNKNOWN', 'there is no such tool within reach', {
       next: `search with ${searchName}`,
     })
   return {
