@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { startProxy } from '@convoke/postgres/embedded'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { startEmbeddedRestate, type EmbeddedRestate } from '../src/embedded.ts'
-import { freePort, openWorld, type World } from './world.ts'
+import { freePort } from './ports.ts'
+import { openWorld, type World } from './world.ts'
 
 // The engine is killed, cut off and absent. Runs stall or go on without it; nothing repeats. Times are printed.
 

@@ -1,11 +1,11 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openStoreAt, schemeOf, systemClock, systemIds, type Ledger, type RunRow } from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { auditError, verifyLedger } from 'convoke/views'
+import { freePort } from './ports.ts'
 import type { Effect } from './programs/counterpart.ts'
 import type { WorkerOrder } from './programs/worker.ts'
 
@@ -159,18 +159,4 @@ function answer<T>(child: ChildProcess): Promise<T> {
     child.on('message', onMessage)
     child.once('exit', onExit)
   })
-}
-
-/** Below what systems hand out to clients. */
-export async function freePort(): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
-    const isFree = await new Promise<boolean>((resolve) => {
-      const probe = createServer()
-      probe.once('error', () => resolve(false))
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
-    })
-    if (isFree) return port
-  }
-  throw new Error('no free port')
 }
