@@ -134,6 +134,9 @@ describe('convoke fork: what is executed again', () => {
     expect(json(wrong.err)).toMatchObject({
       error: { code: 'INPUT_INVALID', details: { step: 'reader', issues: [{ pointer: '/total' }] } },
     })
+    for (const use of ['reader=9', 'raeder=1'])
+      expect((await fork('--use', use)).err).toMatch(/^ROLE_UNFILLED[^]*next {5}use one of: reader/)
+    expect(await fork('--use', 'reader=reader@1')).toMatchObject({ code: 0 })
     const typo = await fork('--set', 'reader:/totla="8.00"')
     expect(typo.err).toMatch(/INPUT_INVALID .*role reader: \/totla: the schema knows no such field/)
   })

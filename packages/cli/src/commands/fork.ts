@@ -1,5 +1,6 @@
 import { ConvokeError, forkRun, outputsOf, parseStrict, systemIds, type Json } from 'convoke'
 import { planOfFork, showRun } from 'convoke/views'
+import type { Config } from '../config.ts'
 import { clock, findRun, osUser, withStore, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 import type { Output } from '../output.ts'
@@ -48,6 +49,7 @@ export async function forkCommand(context: Context, said: string, flags: ForkFla
     async (opened) => {
       const { ledger, tenant, redact, config } = opened
       const run = await findRun(opened, said)
+      fillable(use, config)
       const outputOf = config === undefined ? undefined : outputsOf(config.options)
       const deps = { ledger, clock, ids: systemIds(), redact, digestOf: () => undefined, outputOf }
       const id = await forkRun(deps, tenant, run, {
@@ -80,8 +82,25 @@ export async function forkCommand(context: Context, said: string, flags: ForkFla
       out.note(style.faint(`next: ${next}`))
       return exit.ok
     },
-    { writes: true, ...(set.length === 0 ? {} : { schemas: true }) },
+    { writes: true, schemas: set.length > 0 || Object.keys(use).length > 0 },
   )
+}
+
+/** A role that nobody fills, or an agent that is not there, would show only once it is asked, or never. */
+function fillable(use: Readonly<Record<string, string>>, config: Config | undefined): void {
+  const all = config?.options.agents
+  if (all === undefined) return
+  for (const [role, named] of Object.entries(use)) {
+    const agents = all.filter((agent) => agent.role.name === role)
+    if (agents.some(({ name, version }) => [name, version, `${name}@${version}`].includes(named))) continue
+    const there = agents.map(({ name, version }) => `${name}@${version}`)
+    const known = there.length > 0 ? there : [...new Set(all.map((agent) => agent.role.name))]
+    throw new ConvokeError(
+      'ROLE_UNFILLED',
+      there.length > 0 ? `no agent ${named} fills role ${role}` : `no agent fills a role ${role}`,
+      { details: { role, agents: there, agent: named }, next: `use one of: ${known.join(', ')}` },
+    )
+  }
 }
 
 const maxListed = 20
