@@ -110,8 +110,9 @@ describe('convoke fork: what is executed again', () => {
   const fork = (...more: string[]): Promise<Done> =>
     at.cli(['fork', 'r_read', '--at', 'read', ...more, '--app', appFile])
 
+  beforeAll(async () => void (await at.cli(['run', 'reading', '--id', 'r_read', '--input', '"7.00 EUR"'])))
+
   test('is foretold by how much is reused, and told once it has happened', async () => {
-    await at.cli(['run', 'reading', '--id', 'r_read', '--input', '"7.00 EUR"'])
     const all = json((await fork('--id', 'r_all', '-o', 'json')).out)
     expect(all).toMatchObject({ again: ['double', 'length', 'today'], compared: [], next: 'convoke resume r_all' })
 
