@@ -29,7 +29,7 @@ describe.skipIf(data === undefined)('tau2 retail', () => {
     async () => {
       const long = process.env['CONVOKE_TEST_LONG'] === '1'
       for (const id of long ? ['0', '4', '20', '34'] : ['0']) {
-        const report = await crashTask(folder, id, long ? 1 : 2)
+        const report = await crashTask(folder, id, long ? 1 : 3)
         expect(report.failures).toEqual([])
         expect(report.killed).toBeGreaterThan(2)
       }
