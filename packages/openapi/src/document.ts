@@ -1,6 +1,5 @@
-import { Validator } from '@seriousme/openapi-schema-validator'
+import type { Validator } from '@seriousme/openapi-schema-validator'
 import { ConvokeError, type Json, type JsonObject } from 'convoke'
-import { parse } from 'yaml'
 import { isObject, listOf, member, textOf } from './shape.ts'
 
 /** A document that can be used: valid, complete in itself, and nobody else's object. */
@@ -15,7 +14,7 @@ export interface Document {
 }
 
 /** It compiles the schemas of OpenAPI once. Patterns of other languages and odd addresses are no reason to refuse. */
-let validator: Validator | undefined
+let validator: Promise<Validator> | undefined
 
 const maxText = 64 * 1024 * 1024
 const maxHops = 32
@@ -25,21 +24,16 @@ const maxDepth = 500
 export type DocumentSource = string | JsonObject | Readonly<Record<string, unknown>>
 
 /**
- * Reads a document from JSON or YAML text, or from an object, which is copied.
+ * Reads a document from JSON or YAML text, or from an object, which is copied. `checked`: its form was looked at before,
+ * by a test for instance; then only references are.
  * @throws OPENAPI_INVALID with the problems; OPENAPI_REF_EXTERNAL for a reference to another document;
  *   OPENAPI_UNSUPPORTED for a version before 3.0, and for dynamic references
  */
-export async function readDocument(source: DocumentSource): Promise<Document> {
-  const root = plain(source)
+export async function readDocument(source: DocumentSource, checked: boolean = false): Promise<Document> {
+  const root = await plain(source)
   const version = versionOf(root)
   const anchors = survey(root)
-  let verdict: Awaited<ReturnType<Validator['validate']>>
-  try {
-    verdict = await (validator ??= new Validator({ validateFormats: false })).validate(root)
-  } catch (error) {
-    throw invalid(`it cannot be checked: ${error instanceof Error ? error.message : String(error)}`, [])
-  }
-  if (!verdict.valid) throw refused(verdict.errors)
+  if (!checked) await assertValid(root)
   const lookup = (ref: string): Json => {
     const found = ref.startsWith('#/') || ref === '#' ? at(root, ref) : anchors.get(ref.slice(1))
     if (found === undefined) throw invalid(`${ref} points to nothing`, [ref])
@@ -62,13 +56,25 @@ export async function readDocument(source: DocumentSource): Promise<Document> {
   }
 }
 
-function plain(source: DocumentSource): JsonObject {
+/** The validator weighs more than the rest of this package: it is loaded when it is needed. */
+async function assertValid(root: JsonObject): Promise<void> {
+  let verdict: Awaited<ReturnType<Validator['validate']>>
+  try {
+    validator ??= import('@seriousme/openapi-schema-validator').then((m) => new m.Validator({ validateFormats: false }))
+    verdict = await (await validator).validate(root)
+  } catch (error) {
+    throw invalid(`it cannot be checked: ${error instanceof Error ? error.message : String(error)}`, [])
+  }
+  if (!verdict.valid) throw refused(verdict.errors)
+}
+
+async function plain(source: DocumentSource): Promise<JsonObject> {
   let value: unknown
   try {
     if (typeof source === 'string') {
       if (source.length > maxText) throw invalid(`it is longer than ${maxText} characters`, [])
       // Aliases are a way to make a small text huge; YAML's own limit on them holds.
-      value = /^\s*\{/.test(source) ? JSON.parse(source) : parse(source, { maxAliasCount: 100 })
+      value = /^\s*\{/.test(source) ? JSON.parse(source) : (await import('yaml')).parse(source, { maxAliasCount: 100 })
     } else value = source
     // A copy: what the caller does with the object later changes no tool, and what is no data is refused here.
     value = JSON.parse(JSON.stringify(value))

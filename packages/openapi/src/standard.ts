@@ -1,27 +1,30 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec'
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import type { Ajv2020, ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
 import type { Json, JsonObject } from 'convoke'
 
 /** Input checked against JSON Schema; what it says is what models are shown. */
 export type JsonSchema<T> = StandardSchemaV1<T, T> & StandardJSONSchemaV1<T, T>
 
-/** Made with the first schema; making it costs as much as a hundred schemas. */
-let ajv: Ajv2020 | undefined
+/** Loaded and made with the first schema; that costs as much as a hundred schemas. */
+let loading: Promise<Ajv2020> | undefined
 
-function compile(schema: JsonObject): ValidateFunction {
-  ajv ??= new Ajv2020({
-    strict: false,
-    allErrors: true,
-    logger: false,
-    meta: false,
-    validateSchema: false,
-    validateFormats: false,
-    addUsedSchema: false,
-    // `constructor` is in every object, and in none as data.
-    ownProperties: true,
-    code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
-  })
-  return ajv.compile(schema)
+async function compile(schema: JsonObject): Promise<ValidateFunction> {
+  loading ??= import('ajv/dist/2020.js').then(
+    ({ Ajv2020 }) =>
+      new Ajv2020({
+        strict: false,
+        allErrors: true,
+        logger: false,
+        meta: false,
+        validateSchema: false,
+        validateFormats: false,
+        addUsedSchema: false,
+        // `constructor` is in every object, and in none as data.
+        ownProperties: true,
+        code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
+      }),
+  )
+  return (await loading).compile(schema)
 }
 
 /**
@@ -36,8 +39,8 @@ export function fromJsonSchema<T extends Json | undefined>(make: () => JsonObjec
     '~standard': {
       version: 1,
       vendor: 'convoke-openapi',
-      validate(value) {
-        check ??= compile(json())
+      async validate(value) {
+        check ??= await compile(json())
         if (check(value) === true) return { value: value as T }
         return { issues: issuesOf(check.errors ?? []) }
       },

@@ -63,6 +63,8 @@ export interface OpenApiOptions {
   readonly slashes?: readonly string[]
   /** Whether answers must fit the document; they must, unless it is known to be wrong. */
   readonly check?: 'answers' | 'nothing'
+  /** The document's form was looked at before, such as by a test: it is not looked at again, which saves half a second. */
+  readonly checked?: boolean
   /** Tools of a catalogue are searched and not listed; above 40 operations they are, unless said. */
   readonly catalog?: boolean
   readonly network?: NetworkRules
@@ -93,7 +95,7 @@ const listedAtMost = 40
  *   and for choices that meet nothing; DEFINITION_INVALID for what no tool may be
  */
 export async function openApiTools(source: DocumentSource, options: OpenApiOptions): Promise<OpenApiTools> {
-  const document = await readDocument(source)
+  const document = await readDocument(source, options.checked)
   const listed = listOperations(document)
   const { chosen, named, missed } = select(listed, options.operations)
   const [first] = missed

@@ -71,6 +71,16 @@ describe('what is no document of ours', () => {
   })
 })
 
+test('a document that was checked before is not checked again, except for where it leads', async () => {
+  const odd = documentOf({ '/x': { get: { operationId: 'a', responses: {}, deprecated: 'no boolean' } } })
+  await expect(openApiTools(odd, all)).rejects.toMatchObject({ code: 'OPENAPI_INVALID' })
+  expect((await openApiTools(odd, { ...all, checked: true })).tools).toHaveLength(1)
+  const external = documentOf({ '/x': { $ref: 'other.json' } })
+  await expect(openApiTools(external, { ...all, checked: true })).rejects.toMatchObject({
+    code: 'OPENAPI_REF_EXTERNAL',
+  })
+})
+
 test.each(['3.0.3', '3.1.1', '3.2.0'])('OpenAPI %s in JSON and in YAML', async (openapi) => {
   const document = documentOf({ '/x': { get: { operationId: 'getX', ...ok } } }, { openapi })
   const yaml = `openapi: ${openapi}\ninfo: {title: t, version: "1"}\nservers: [{url: "https://api.test"}]\npaths:\n  /x:\n    get:\n      operationId: getX\n      responses: {"200": {description: ok}}\n`

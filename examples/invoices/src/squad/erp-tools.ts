@@ -1,8 +1,10 @@
-import { tool, type ToolContext } from 'convoke'
+import type { OpenApiTools } from '@convoke/openapi'
+import { tool, type JsonObject, type ToolContext } from 'convoke'
 import { z } from 'zod'
 
-// The ERP, as the squad may use it. Every call goes through the gateway: reads are repeated freely, and what changes
-// the books carries the gateway's idempotency key, which the ERP honours.
+// The ERP, as the squad may use it: operations of its OpenAPI document, in the words of the squad. Every call goes through
+// the gateway: reads are repeated freely, and what changes the books carries the gateway's idempotency key, which the ERP
+// honours.
 
 const id = z.string().min(1)
 const found = z.looseObject({ found: z.boolean() })
@@ -15,48 +17,85 @@ export type Refusal = z.infer<typeof refusal>
 /** The ERP runs on this machine, which tools reach only where they say so; and nothing else is reached. */
 const network = { hosts: ['127.0.0.1'], inside: ['loopback'] }
 
+const changes = ['registerInvoice', 'createPayment', 'applyCredit', 'reversePayment']
+const reads = [
+  'findVendors',
+  'getPurchaseOrder',
+  'findPurchaseOrders',
+  'getReceipts',
+  'getOrderPayments',
+  'getPriceHistory',
+  'findInvoices',
+]
+
+/** A test holds the document against OpenAPI's schema, so it is not checked at every start. */
+async function importErp(url: () => Promise<string>): Promise<OpenApiTools> {
+  const [{ openApiTools }, { openApi }] = await Promise.all([import('@convoke/openapi'), import('../erp/openapi.ts')])
+  return openApiTools(openApi as unknown as JsonObject, {
+    name: 'erp',
+    operations: [...reads, ...changes],
+    checked: true,
+    server: url,
+    network,
+    effects: Object.fromEntries(changes.map((operation) => [operation, 'keyed'])),
+    fill: { 'X-Convoke-Run': (context) => context.run },
+    answers: Object.fromEntries([...reads, ...changes].map((operation) => [operation, [404, 409]])),
+  })
+}
+
+interface Problem {
+  readonly code?: string
+  readonly detail?: string
+}
+
+/** The ERP's own no, of which the operations' `answers` make a value. */
+function refusedWith(answer: unknown): { readonly status: number; readonly body: Problem } | undefined {
+  const { status, body } = answer as { readonly status?: unknown; readonly body?: Problem }
+  return (status === 404 || status === 409) && body !== undefined && !(answer instanceof Response)
+    ? { status, body }
+    : undefined
+}
+
+/** Without the members that are undefined. */
+function given(input: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
+}
+
 /** `url` is asked at each call: the ERP of a resumed store may listen elsewhere, and no address may enter a record. */
 export function makeErpTools(url: () => Promise<string>) {
-  async function get(context: ToolContext, path: string): Promise<Response> {
-    return context.fetch(new URL(path, await url()), { headers: { 'X-Convoke-Run': context.run } })
+  let imported: Promise<OpenApiTools> | undefined
+  const erp = (): Promise<OpenApiTools> =>
+    (imported ??= importErp(url).catch((error: unknown) => {
+      imported = undefined
+      throw error
+    }))
+
+  async function ask(operation: string, input: JsonObject, context: ToolContext): Promise<unknown> {
+    return (await erp()).tool(operation).execute?.(given(input) as never, context)
   }
 
-  async function getOne(context: ToolContext, path: string): Promise<unknown> {
-    const response = await get(context, path)
-    if (response.status === 404) return { found: false }
-    if (!response.ok) return response
-    return { found: true, ...((await response.json()) as object) }
+  /** What is not there is an answer, and so is found. */
+  async function askForOne(operation: string, input: JsonObject, context: ToolContext): Promise<unknown> {
+    const answer = await ask(operation, input, context)
+    if (refusedWith(answer) !== undefined) return { found: false }
+    return answer instanceof Response ? answer : { found: true, ...(answer as object) }
   }
 
-  async function post(
+  async function change(
+    operation: string,
+    input: JsonObject,
     context: ToolContext,
-    path: string,
-    body: unknown,
     done: (value: object) => unknown,
   ): Promise<unknown> {
-    const response = await context.fetch(new URL(path, await url()), {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'Idempotency-Key': context.idempotencyKey,
-        'X-Convoke-Run': context.run,
-      },
-      body: JSON.stringify(body),
-    })
-    if (response.ok) return done((await response.json()) as object)
-    const problem =
-      response.status === 404 || response.status === 409
-        ? ((await response.clone().json()) as { code?: string; detail?: string })
-        : {}
-    if (problem.code === undefined || problem.code === 'IDEMPOTENCY_KEY_IN_FLIGHT') return response
-    return { ...problem, status: 'refused', code: problem.code, detail: problem.detail ?? problem.code }
+    const answer = await ask(operation, input, context)
+    const refused = refusedWith(answer)
+    if (refused === undefined) return answer instanceof Response ? answer : done(answer as object)
+    const { status, body } = refused
+    // Another try with the same key is under way: no answer of the business, and the gateway knows what to do.
+    if (body.code === undefined || body.code === 'IDEMPOTENCY_KEY_IN_FLIGHT') return Response.json(body, { status })
+    return { ...body, status: 'refused', code: body.code, detail: body.detail ?? body.code }
   }
 
-  const seg = encodeURIComponent
-  const query = (input: Readonly<Record<string, string | undefined>>): string =>
-    new URLSearchParams(
-      Object.entries(input).filter((entry): entry is [string, string] => entry[1] !== undefined),
-    ).toString()
   return {
     findVendors: tool({
       name: 'erp.findVendors',
@@ -69,7 +108,7 @@ export function makeErpTools(url: () => Promise<string>) {
         iban: z.string().optional(),
       }),
       outputSchema: items,
-      execute: (input, context) => get(context, `/vendors?${query(input)}`),
+      execute: (input, context) => ask('findVendors', input as JsonObject, context),
     }),
     getPurchaseOrder: tool({
       name: 'erp.getPurchaseOrder',
@@ -78,7 +117,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
-      execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}`),
+      execute: (input, context) => askForOne('getPurchaseOrder', input, context),
     }),
     findPurchaseOrders: tool({
       name: 'erp.findPurchaseOrders',
@@ -87,7 +126,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ vendor: z.string().optional(), article: z.string().optional() }),
       outputSchema: items,
-      execute: (input, context) => get(context, `/purchase-orders?${query(input)}`),
+      execute: (input, context) => ask('findPurchaseOrders', input as JsonObject, context),
     }),
     getReceipts: tool({
       name: 'erp.getReceipts',
@@ -96,7 +135,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
-      execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}/receipts`),
+      execute: (input, context) => askForOne('getReceipts', input, context),
     }),
     getOrderPayments: tool({
       name: 'erp.getOrderPayments',
@@ -105,7 +144,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ number: id }),
       outputSchema: found,
-      execute: ({ number }, context) => getOne(context, `/purchase-orders/${seg(number)}/payments`),
+      execute: (input, context) => askForOne('getOrderPayments', input, context),
     }),
     getPriceHistory: tool({
       name: 'erp.getPriceHistory',
@@ -114,7 +153,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ article: id }),
       outputSchema: found,
-      execute: ({ article }, context) => getOne(context, `/articles/${seg(article)}/prices`),
+      execute: (input, context) => askForOne('getPriceHistory', input, context),
     }),
     findInvoices: tool({
       name: 'erp.findInvoices',
@@ -123,7 +162,7 @@ export function makeErpTools(url: () => Promise<string>) {
       network,
       inputSchema: z.strictObject({ vendor: id, number: id }),
       outputSchema: items,
-      execute: (input, context) => get(context, `/invoices?${query(input)}`),
+      execute: (input, context) => ask('findInvoices', input, context),
     }),
     registerInvoice: tool({
       name: 'erp.registerInvoice',
@@ -141,7 +180,11 @@ export function makeErpTools(url: () => Promise<string>) {
         document: z.string(),
       }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('registered') })]),
-      execute: (input, context) => post(context, '/invoices', input, (value) => ({ ...value, status: 'registered' })),
+      execute: (input, context) =>
+        change('registerInvoice', { body: given(input as JsonObject) }, context, (value) => ({
+          ...value,
+          status: 'registered',
+        })),
     }),
     createPayment: tool({
       name: 'erp.createPayment',
@@ -158,7 +201,7 @@ export function makeErpTools(url: () => Promise<string>) {
       }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('paid'), payment: z.string() })]),
       execute: (input, context) =>
-        post(context, '/payments', input, (value) => ({
+        change('createPayment', { body: input }, context, (value) => ({
           ...value,
           payment: (value as { id: string }).id,
           status: 'paid',
@@ -172,7 +215,7 @@ export function makeErpTools(url: () => Promise<string>) {
       inputSchema: z.strictObject({ invoice: id, po: id, vendor: id, amount: z.string(), currency: z.string() }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('credited'), payment: z.string() })]),
       execute: (input, context) =>
-        post(context, '/credits', input, (value) => ({
+        change('applyCredit', { body: input }, context, (value) => ({
           ...value,
           payment: (value as { id: string }).id,
           status: 'credited',
@@ -186,7 +229,10 @@ export function makeErpTools(url: () => Promise<string>) {
       inputSchema: z.strictObject({ payment: id, reason: z.string().max(500) }),
       outputSchema: z.union([refusal, z.looseObject({ status: z.literal('reversed') })]),
       execute: ({ payment, reason }, context) =>
-        post(context, `/payments/${seg(payment)}/reversal`, { reason }, (value) => ({ ...value, status: 'reversed' })),
+        change('reversePayment', { id: payment, body: { reason } }, context, (value) => ({
+          ...value,
+          status: 'reversed',
+        })),
     }),
   }
 }
