@@ -69,7 +69,13 @@ export async function connect(config: pg.ClientConfig): Promise<Client> {
   client.on('error', () => undefined)
   try {
     await client.connect()
-    await client.query(setup)
+    // The way may be cut between the two.
+    const stall = setTimeout(() => client.connection.stream.destroy(new Error('no answer to the settings')), 5_000)
+    try {
+      await client.query(setup)
+    } finally {
+      clearTimeout(stall)
+    }
     return client
   } catch (error) {
     await end(client)

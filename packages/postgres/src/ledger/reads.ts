@@ -19,7 +19,7 @@ import { fromText, toText } from './text.ts'
 // Reads records and proves them: position, chain, header hash, payload commitment.
 
 export interface Reads {
-  /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED, STREAM_ARCHIVED */
+  /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
   read(ref: StreamRef, options?: { from?: number; limit?: number; outline?: boolean }): Promise<LedgerRecord[]>
   head(ref: StreamRef): Promise<Head>
   heads(tenant: string, options?: { after?: string; limit?: number }): Promise<(Head & { readonly stream: string })[]>
