@@ -11,6 +11,7 @@ interface Held {
 }
 
 const minBackoffMs = 50
+const patientBackoffMs = 400
 const maxBackoffMs = 5_000
 /** A run lost so often in a row is not ours to drive: another build's workflow, say. */
 const hopeless = 5
@@ -42,8 +43,13 @@ export interface Driving {
   close(): Promise<void>
 }
 
+/**
+ * Milliseconds before the next try. Short for the first few seconds: a run whose worker was killed is lost until the
+ * ledger has seen it, which takes about one.
+ */
 export function backoff(losses: number): number {
-  return Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(losses, 10))
+  const cap = losses < 10 ? patientBackoffMs : maxBackoffMs
+  return Math.min(cap, minBackoffMs * 2 ** Math.min(losses, 10))
 }
 
 export function createDriving(options: {
