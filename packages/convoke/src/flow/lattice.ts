@@ -18,11 +18,3 @@ export function relabelled(labels: Labels, change: Relabel, by: string): Labels 
     { integrity: 'trusted', confidentiality: [], sources: [by] },
   ])
 }
-
-/** Whether information may go from one label to another without an act: only to where it is trusted less and seen by fewer. */
-export function flows(from: Labels, to: Labels): boolean {
-  return (
-    (from.integrity === 'trusted' || to.integrity === 'untrusted') &&
-    from.confidentiality.every((label) => to.confidentiality.includes(label))
-  )
-}
