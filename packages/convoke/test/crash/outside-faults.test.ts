@@ -202,7 +202,14 @@ beforeAll(async () => {
     models[name] = await resolveModel(`openai-compatible/${name}@${url}`, {}, { idleTimeoutMs: patienceWith(name) })
     agents.push(agent({ role: sums, name, model: name, instructions: 'Add.', repairs: 1, settings: { retries: 1 } }))
   }
-  options = { store: dir, workflows: { using, asking, healthy }, agents, models, tools: [...tools.values()] }
+  options = {
+    store: dir,
+    workflows: { using, asking, healthy },
+    agents,
+    models,
+    tools: [...tools.values()],
+    network: { inside: ['loopback'] },
+  }
   app = convoke(options)
   for (const name of Object.keys(faults))
     handles.set(name, await app.start(name.startsWith('m-') ? asking : using, name, { id: name }))

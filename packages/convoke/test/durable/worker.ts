@@ -52,6 +52,7 @@ const app = convoke({
   leaseMs: Number(leaseMs),
   workflows: { contend, slow },
   tools: [pay],
+  network: { inside: ['loopback'] },
   probe: (at) => {
     if (at === point && ++reached === Number(nth)) process.kill(process.pid, 'SIGSTOP')
   },
