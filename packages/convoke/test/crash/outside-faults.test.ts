@@ -105,6 +105,7 @@ const fetching = (name: string, effect: EffectClass, url: string): AnyTool =>
     inputSchema: z.object({ query: z.string().optional() }),
     timeoutMs: patienceWith(name),
     retry: { attempts: 2, delayMs: 10 },
+    network: { inside: ['loopback'] },
     execute: ({ query }, context) => context.fetch(`${url}/${name}${query === undefined ? '' : `?${query}`}`),
   })
 const local = (name: string, effect: EffectClass, execute: () => unknown): AnyTool =>
