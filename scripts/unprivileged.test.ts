@@ -63,8 +63,8 @@ beforeAll(() => {
   } catch (error) {
     why = `no copy for another user: ${(error as Error).message}`
   }
-}, 60_000)
-afterAll(() => rmSync(base, { recursive: true, force: true }))
+}, 180_000)
+afterAll(() => rmSync(base, { recursive: true, force: true }), 180_000)
 
 test('npm start, the built command line and hello, by a user without rights', (context) => {
   if (why !== '') return context.skip(why)
@@ -81,4 +81,4 @@ test('npm start, the built command line and hello, by a user without rights', (c
 
   const hello = run('npm', 'run', 'hello')
   expect([hello.status, hello.stdout]).toEqual([0, expect.stringContaining('order 4711')])
-}, 120_000)
+}, 300_000)
