@@ -62,6 +62,7 @@ async function main(root: string): Promise<number> {
       'packages/convoke/src/testing/*-suite/*.ts',
       'examples/**/*.test.ts',
       'bench/**/*.test.ts',
+      'scripts/package.test.ts',
     ],
     {
       cwd: root,
