@@ -1,6 +1,7 @@
 import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, toErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
+import { halted } from '../policy/halts.ts'
 import type { Task } from '../replay/types.ts'
 import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
@@ -57,7 +58,7 @@ export function contextOf(
       tool: tool.name,
       signal,
       maxBytes: tool.maxResultBytes,
-      assertLease: () => assertLease(call),
+      assertLease: () => assertMayAct(call, task),
       now: () => deps.clock.now(),
       trace,
       network: deps.network,
@@ -73,11 +74,13 @@ export function contextOf(
   }
 }
 
-/** R7: right before the first byte, a worker that may have been replaced sends nothing. */
-export function assertLease(call: Call): void {
-  const { lease } = call.deps
+/** R7: right before the first byte, a worker that may have been replaced sends nothing, and nobody who was stopped. */
+function assertMayAct(call: Call, task: Task): void {
+  const { lease, halts } = call.deps
   if (lease.remaining() <= 0)
     throw new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before ${call.tool.name} was called`)
+  const halt = halts?.concerning(task.run, call.caller.role)
+  if (halt !== undefined) throw halted(task.run, halt)
 }
 
 /** Makes one try. Never rejects, except when a read is given up. */
@@ -85,7 +88,7 @@ export async function perform(call: Call, task: Task, action: Action, key: strin
   const { deps, tool } = call
   const trace = newTrace()
   try {
-    assertLease(call)
+    assertMayAct(call, task)
     deps.probe?.(`tool.before:${tool.name}`)
     const answer = await bounded(call, task, trace, (signal) => invoke(call, task, action, key, signal, trace))
     deps.probe?.(`tool.after:${tool.name}`)
@@ -119,7 +122,7 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
     path: task.path,
     signal,
     secret: (name) => context.secret(name),
-    assertLease: () => assertLease(call),
+    assertLease: () => assertMayAct(call, task),
   })
 }
 
@@ -208,6 +211,7 @@ function classify(call: Call, thrown: unknown, trace: Trace): Outcome {
   if (thrown instanceof ConvokeError) {
     switch (error.code) {
       case 'LEASE_EXPIRED':
+      case 'RUN_HALTED':
         return { kind: writes ? 'doubt' : 'unsent', error }
       case 'TOOL_TIMEOUT':
         return { kind: 'doubt', error, ...later }
