@@ -15,6 +15,9 @@ export function isNamed(value: Json, request: readonly string[]): boolean {
   return request.some((one) => occurs(normal(one), text))
 }
 
+/** Code units on either side that can say whether a word goes on. */
+const near = 4
+
 function normal(text: string): string {
   return text.normalize('NFC').toLowerCase()
 }
@@ -22,8 +25,8 @@ function normal(text: string): string {
 /** As whole words: what stands on either side is no letter, digit or anything that goes on with a name or an address. */
 function occurs(text: string, part: string): boolean {
   for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) {
-    const before = text.slice(0, at)
-    const after = text.slice(at + part.length)
+    const before = text.slice(Math.max(0, at - near), at)
+    const after = text.slice(at + part.length, at + part.length + near)
     if (
       !/[\p{L}\p{N}_@%+#&=/\\-]$|[\p{L}\p{N}][.:]$/u.test(before) &&
       !/^[\p{L}\p{N}_@%+#&=/\\-]|^[.:][\p{L}\p{N}]/u.test(after)

@@ -135,8 +135,20 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
           ...(flow.tolerated.length === 0 ? {} : { tolerated: flow.tolerated }),
         },
       }
-  const binding = bindingOf(call, task, action, policy)
-  return { action, hash, binding, policyVersion: policy.version, holds, tell: held.tell, ruled, ancestor }
+  // Most calls are held by nobody, and need none.
+  let bound: string | undefined
+  return {
+    get binding() {
+      return (bound ??= bindingOf(call, task, action, policy))
+    },
+    action,
+    hash,
+    policyVersion: policy.version,
+    holds,
+    tell: held.tell,
+    ruled,
+    ancestor,
+  }
 }
 
 /** Everything that must be the same when an approved call is made as when it was shown (R10). */
