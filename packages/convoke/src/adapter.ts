@@ -49,3 +49,7 @@ export type {
   StreamRef,
 } from './ports/ledger.ts'
 export type { Clock, Ids } from './ports/runtime.ts'
+export { lazyNetwork } from './net/lazy.ts'
+export type { Network, NetworkRules } from './ports/network.ts'
+export type { Secrets } from './ports/secrets.ts'
+export type { ToolCall, ToolTransport } from './ports/tool-transport.ts'

@@ -1,1 +1,5 @@
-export {}
+export type { Definition } from './definition.ts'
+export type { Quarantined, Reason } from './review.ts'
+export type { McpAnswer, McpPart } from './result.ts'
+export type { Declared, Elicited, HttpServer, McpServer, StdioServer } from './server.ts'
+export { mcpTools, type McpOptions, type McpTool, type McpTools } from './tools.ts'

@@ -98,6 +98,8 @@ export const codes = {
   TOOL_UNREACHABLE: { handling: 'unreachable', says: 'a tool did not answer' },
   TOOL_TIMEOUT: { handling: 'limit', says: 'a tool took longer than it may' },
   TOOL_RESULT_TOO_LARGE: { handling: 'limit', says: 'the answer of a tool is larger than allowed' },
+  TOOL_CRASHED: { handling: 'failed', says: 'the thread or process of a tool ended before it answered' },
+  TOOL_QUARANTINED: { handling: 'denied', says: 'a tool of a server is not what a person accepted' },
   SCOPE_DENIED: { handling: 'denied', says: 'the role may not use the tool' },
   FLOW_DENIED: { handling: 'denied', says: 'a tool does not accept what the call rests on' },
   POLICY_DENIED: { handling: 'denied', says: 'a rule of the policy forbids the call' },

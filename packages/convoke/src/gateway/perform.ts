@@ -122,6 +122,8 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
     path: task.path,
     signal,
     secret: (name) => context.secret(name),
+    fetch: (url, init) => context.fetch(url, init),
+    progress: (data) => context.progress(data),
     assertLease: () => assertMayAct(call, task),
   })
 }
@@ -221,6 +223,7 @@ function classify(call: Call, thrown: unknown, trace: Trace): Outcome {
         return { kind: trace.writes <= 1 ? 'no' : 'broken', error }
       case 'SECRET_MISSING':
       case 'NETWORK_DENIED':
+      case 'TOOL_QUARANTINED':
       case 'TOOL_INPUT_INVALID':
         return { kind: writes ? 'broken' : 'no', error }
       default:

@@ -12,6 +12,10 @@ export interface ToolCall {
   readonly signal: AbortSignal
   /** Resolves `secret('name')` references; throws SECRET_MISSING. */
   readonly secret: (name: string) => Promise<string>
+  /** The gateway's own: goes only where the tool's network rules allow, and is watched, so that outcomes are known. */
+  readonly fetch: (url: string | URL, init?: RequestInit & { readonly effect?: 'none' }) => Promise<Response>
+  /** For watchers of the live run; nothing is recorded. */
+  readonly progress: (data: Json) => void
   /** Throws LEASE_EXPIRED; call it right before the first byte leaves. */
   readonly assertLease: () => void
 }

@@ -5,6 +5,7 @@ import * as main from '../../src/index.ts'
 import * as sqlite from '../../src/sqlite.ts'
 import * as patterns from '../../src/patterns.ts'
 import * as adapter from '../../src/adapter.ts'
+import * as isolate from '../../src/isolate.ts'
 import * as views from '../../src/views.ts'
 import * as testing from '../../src/testing.ts'
 import { codes } from '../../src/core/codes.ts'
@@ -15,6 +16,7 @@ test('exports are named on purpose', () => {
   expect({
     main: Object.keys(main).sort(),
     adapter: Object.keys(adapter).sort(),
+    isolate: Object.keys(isolate).sort(),
     sqlite: Object.keys(sqlite).sort(),
     testing: Object.keys(testing).sort(),
     patterns: Object.keys(patterns).sort(),

@@ -1,0 +1,149 @@
+import {
+  ProtocolError,
+  SdkError,
+  SdkErrorCode,
+  SdkHttpError,
+  UnauthorizedError,
+  type Client,
+} from '@modelcontextprotocol/client'
+import type { Json, JsonObject } from 'convoke'
+import { ConvokeError, isConvokeError, type ToolCall, type ToolTransport } from 'convoke/adapter'
+import type { Connection } from './connection.ts'
+import { difference, hashOf, type Definition } from './definition.ts'
+import { answerOf, contentsOf, type McpAnswer } from './result.ts'
+import { declared } from './server.ts'
+
+/** The gateway ends calls; this only keeps the client's own limit out of the way. Milliseconds. */
+const never = 2 ** 31 - 1
+
+/** Calls one tool, if it still is what was accepted. */
+export function toolTransport(connection: Connection, accepted: Definition): ToolTransport {
+  const { server } = connection
+  const pinned = hashOf(accepted)
+  return {
+    async call(call) {
+      await knowSecrets(connection, call)
+      const served = (await connection.listing()).find(({ name }) => name === accepted.name)
+      if (served === undefined || hashOf(served) !== pinned)
+        throw new ConvokeError(
+          'TOOL_QUARANTINED',
+          `MCP server ${server.name} ${served === undefined ? 'no longer has' : 'has changed'} the tool ${accepted.name}`,
+          {
+            details: {
+              tool: call.tool,
+              server: server.name,
+              reason: served === undefined ? 'gone' : 'changed',
+              difference: difference(accepted, served).slice(0, 20_000),
+            },
+            next: 'a person must look at the difference and accept it',
+          },
+        )
+      const client = await connection.client()
+      call.signal.throwIfAborted()
+      call.assertLease()
+      try {
+        const result = await client.callTool(
+          {
+            name: accepted.name,
+            arguments: call.input as Record<string, unknown>,
+            _meta: { 'convoke/idempotency-key': call.idempotencyKey },
+          },
+          { signal: call.signal, timeout: never, onprogress: (progress) => call.progress(progress as unknown as Json) },
+        )
+        connection.healthy()
+        const answer = answerOf(result)
+        if (result.isError === true) throw saidError(call, answer, declared(server, accepted.name).errors ?? 'unknown')
+        return answer
+      } catch (error) {
+        throw await failure(connection, client, call, error)
+      }
+    },
+  }
+}
+
+export type ResourceRequest = { readonly uri: string } | { readonly cursor?: string }
+
+/** Lists or reads a server's resources. */
+export function resourceTransport(connection: Connection, what: 'list' | 'read'): ToolTransport {
+  return {
+    async call(call) {
+      await knowSecrets(connection, call)
+      const client = await connection.client()
+      call.assertLease()
+      const options = { signal: call.signal, timeout: never }
+      try {
+        if (what === 'read') {
+          const { uri } = call.input as unknown as { uri: string }
+          const { contents } = await client.readResource({ uri }, { ...options, cacheMode: 'bypass' })
+          return { parts: contents.map(contentsOf) }
+        }
+        const { resources } = await client.listResources(undefined, { ...options, cacheMode: 'bypass' })
+        return {
+          parts: resources.map(({ uri, name, mimeType, description }) => ({
+            type: 'link',
+            uri,
+            name,
+            ...(mimeType === undefined ? {} : { mediaType: mimeType }),
+            ...(description === undefined ? {} : { description }),
+          })),
+        }
+      } catch (error) {
+        throw await failure(connection, client, call, error)
+      }
+    },
+  }
+}
+
+/** What the server was given must not come back in answers: the gateway takes out what it knows. */
+async function knowSecrets({ server }: Connection, call: ToolCall): Promise<void> {
+  const given = ('command' in server ? server.env : server.headers) ?? {}
+  for (const value of Object.values(given)) if (typeof value === 'object') await call.secret(String(value['$secret']))
+}
+
+function saidError(call: ToolCall, answer: McpAnswer, meaning: 'unknown' | 'none'): Error {
+  const text = answer.text ?? JSON.stringify(answer.structured ?? 'it did not say why')
+  const message = `${call.tool} answered with an error: ${text.slice(0, 4000)}`
+  // Whatever is no error of ours tells the gateway that the tool failed and that nobody knows what it did before.
+  return meaning === 'none'
+    ? new ConvokeError('TOOL_FAILED', message, { details: { tool: call.tool } })
+    : new Error(message)
+}
+
+/** By what went wrong, whether anything can have happened. */
+async function failure(connection: Connection, client: Client, call: ToolCall, error: unknown): Promise<unknown> {
+  if (isConvokeError(error) || call.signal.aborted) return error
+  const { server } = connection
+  const why = error instanceof Error ? error.message : String(error)
+  const details: JsonObject = { tool: call.tool, server: server.name }
+  const refused = (text: string, next: string): ConvokeError =>
+    new ConvokeError('TOOL_FAILED', `${call.tool} ${text}`, { details, next, cause: error })
+  const lost = (sent: boolean): ConvokeError =>
+    new ConvokeError('TOOL_UNREACHABLE', `MCP server ${server.name} did not answer: ${why}`, {
+      details: { ...details, sent },
+      cause: error,
+    })
+  if (error instanceof UnauthorizedError)
+    return refused(`was not let in: ${why}`, 'see to the credentials of the server')
+  if (error instanceof SdkHttpError) {
+    const { status } = error
+    // The session is gone, and a server that does not know the session has done nothing (2025-11-25, session management).
+    if (status === 404) {
+      await connection.drop(client)
+      return lost(false)
+    }
+    if (status === undefined || status >= 500 || status === 408 || status === 429) return lost(true)
+    return refused(`was refused with ${status}: ${why}`, 'correct the call')
+  }
+  if (error instanceof SdkError) {
+    if (error.code === SdkErrorCode.UnsupportedResultType)
+      return refused('asks for input from a person, and nobody may be asked', 'give the server `elicit`')
+    if (error.code === SdkErrorCode.InvalidResult)
+      return new ConvokeError('TOOL_OUTPUT_INVALID', `${call.tool}: ${why}`, { details, cause: error })
+    return lost(error.code !== SdkErrorCode.NotConnected)
+  }
+  // JSON-RPC 2.0: the server could not read the request, does not know the method, or refuses the parameters.
+  if (error instanceof ProtocolError && [-32700, -32600, -32601, -32602].includes(error.code))
+    return refused(`was refused: ${why}`, 'correct the arguments')
+  if (error instanceof ProtocolError) return error
+  return lost(true)
+}

@@ -1,0 +1,62 @@
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { canonicalize, ConvokeError } from 'convoke/adapter'
+import type { Json } from 'convoke'
+import { hashOf, type Definition } from './definition.ts'
+
+// A file beside the app's configuration, meant to be committed: what a person accepted is reviewed like a lock file, and
+// is the same for every store and every worker. Whoever can write it decides which tools there are. It is read anew for
+// each review and replaced in one move.
+
+/** What a person accepted. */
+export interface Pin {
+  readonly hash: string
+  readonly definition: Definition
+  /** Tools that look like it, as `<server>.<tool>`, that the person knew of. */
+  readonly rivals: readonly string[]
+  readonly by: string
+  /** ISO 8601. */
+  readonly at: string
+}
+
+/** By `<server>.<tool>`. */
+export type Pins = ReadonlyMap<string, Pin>
+
+/** No file is no pins. @throws CONFIG_INVALID */
+export async function readPins(file: string): Promise<Pins> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map()
+    throw error
+  }
+  const wrong = (why: string): ConvokeError =>
+    new ConvokeError('CONFIG_INVALID', `${file} is no file of pinned tools: ${why}`, {
+      details: { file },
+      next: 'take it back from version control, or delete it and accept the tools anew',
+    })
+  let data: { readonly version?: unknown; readonly tools?: Readonly<Record<string, Pin>> }
+  try {
+    data = JSON.parse(text) as typeof data
+  } catch (error) {
+    throw wrong(error instanceof Error ? error.message : String(error))
+  }
+  if (data.version !== 1 || typeof data.tools !== 'object') throw wrong('it is not of version 1')
+  const pins = new Map(Object.entries(data.tools))
+  for (const [ref, pin] of pins)
+    if (!Array.isArray(pin.rivals) || typeof pin.definition !== 'object' || hashOf(pin.definition) !== pin.hash)
+      throw wrong(`${ref} does not have the hash that it states`)
+  return pins
+}
+
+/** Sorted, a tool's parts each on lines of their own, so that changes can be read in version control. */
+export async function writePins(file: string, pins: Pins): Promise<void> {
+  const tools = Object.fromEntries(
+    [...pins]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([ref, pin]) => [ref, JSON.parse(canonicalize(pin as unknown as Json)) as Json]),
+  )
+  const made = `${file}.${process.pid}.new`
+  await writeFile(made, `${JSON.stringify({ version: 1, tools }, null, 2)}\n`)
+  await rename(made, file)
+}

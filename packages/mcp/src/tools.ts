@@ -1,0 +1,185 @@
+import { fromJsonSchema, type JsonSchemaType } from '@modelcontextprotocol/client'
+import { envSecrets, tool, type Json, type JsonObject, type Tool } from 'convoke'
+import { ConvokeError, isConvokeError, lazyNetwork, type Network, type Secrets } from 'convoke/adapter'
+import { z } from 'zod'
+import { resourceTransport, toolTransport } from './call.ts'
+import { openConnection, type Connection } from './connection.ts'
+import { readPins, writePins, type Pin, type Pins } from './pins.ts'
+import { refOf, review, toolName, type Quarantined, type Served } from './review.ts'
+import type { McpAnswer } from './result.ts'
+import { declared, type McpServer } from './server.ts'
+
+export interface McpOptions {
+  readonly servers: readonly McpServer[]
+  /** The file of accepted tools, such as `convoke.mcp.json`; commit it. */
+  readonly pins: string
+  /** Names of the app's other tools, which servers may not imitate. */
+  readonly own?: readonly string[]
+  /** Where `secret('name')` in `env` and `headers` is looked up; the environment unless said. */
+  readonly secrets?: Secrets
+  readonly network?: Network
+}
+
+export type McpTool = Tool<JsonObject, McpAnswer>
+
+export interface McpTools {
+  /** What people accepted, and the servers still serve. */
+  readonly tools: readonly McpTool[]
+  readonly quarantined: readonly Quarantined[]
+  /** Servers that do not answer. Their accepted tools are among `tools`; calls fail until they are back. */
+  readonly unreachable: readonly { readonly server: string; readonly error: ConvokeError }[]
+  /** Accepted tools that cannot be made into tools of the app, with the reason. */
+  readonly refused: readonly { readonly tool: string; readonly why: string }[]
+  /**
+   * A person accepts what was shown; it is a tool after the next `mcpTools`.
+   * @throws TOOL_UNKNOWN; TOOL_QUARANTINED when the tool is not what was shown (by `hash`)
+   */
+  accept(decision: { readonly tool: string; readonly hash: string; readonly by: string }): Promise<void>
+  /** Ends the servers that were started. */
+  close(): Promise<void>
+}
+
+/**
+ * Connects to servers and makes tools of what people accepted of them. Everything else is in quarantine: it reaches no
+ * model and cannot be called.
+ * @throws CONFIG_INVALID for pins that cannot be read, DEFINITION_INVALID for servers that cannot be named
+ */
+export async function mcpTools(options: McpOptions): Promise<McpTools> {
+  checkNames(options.servers)
+  const ownNetwork = options.network === undefined ? lazyNetwork() : undefined
+  const deps = {
+    secrets: options.secrets ?? envSecrets(process.env),
+    network: options.network ?? (ownNetwork as Network),
+  }
+  const pins = await readPins(options.pins)
+  const connections = new Map(options.servers.map((server) => [server.name, openConnection(server, deps)]))
+  const unreachable: { server: string; error: ConvokeError }[] = []
+  const served = (
+    await Promise.all(
+      [...connections.values()].map(async (connection) => {
+        const { name } = connection.server
+        try {
+          return (await connection.listing()).map((definition): Served => ({ server: name, definition }))
+        } catch (error) {
+          if (!isConvokeError(error)) throw error
+          unreachable.push({ server: name, error })
+          return pinnedOf(pins, name)
+        }
+      }),
+    )
+  ).flat()
+  const own = [
+    ...(options.own ?? []),
+    ...options.servers.filter((s) => s.resources === true).flatMap(({ name }) => resourceNames(name)),
+  ]
+  const { accepted, quarantined } = review(served, pins, own)
+  const refused: { tool: string; why: string }[] = []
+  const tools: McpTool[] = []
+  for (const one of accepted) {
+    try {
+      tools.push(toolOf(connections.get(one.server) as Connection, one))
+    } catch (error) {
+      refused.push({ tool: refOf(one), why: error instanceof Error ? error.message : String(error) })
+    }
+  }
+  for (const connection of connections.values())
+    if (connection.server.resources === true) tools.push(...resourceTools(connection))
+  return {
+    tools,
+    quarantined,
+    unreachable,
+    refused,
+    async accept({ tool: ref, hash, by }) {
+      const shown = quarantined.find((q) => q.tool === ref)
+      const definition = served.find((one) => refOf(one) === ref)?.definition
+      if (shown === undefined || definition === undefined)
+        throw new ConvokeError('TOOL_UNKNOWN', `${ref} is not in quarantine`, {
+          details: { tool: ref, quarantined: quarantined.map((q) => q.tool) },
+        })
+      if (shown.hash !== hash)
+        throw new ConvokeError('TOOL_QUARANTINED', `${ref} is not what was shown`, {
+          details: { tool: ref, hash: shown.hash, shown: hash },
+          next: 'look at the difference again',
+        })
+      const pin: Pin = { hash, definition, rivals: shown.rivals, by, at: new Date().toISOString() }
+      await writePins(options.pins, new Map([...(await readPins(options.pins)), [ref, pin]]))
+    },
+    async close() {
+      await Promise.all([...connections.values()].map((connection) => connection.close()))
+      ownNetwork?.close()
+    },
+  }
+}
+
+function checkNames(servers: readonly McpServer[]): void {
+  const seen = new Set<string>()
+  for (const { name } of servers) {
+    if (!/^[A-Za-z][A-Za-z0-9_-]{0,23}$/.test(name) || seen.has(name.toLowerCase()))
+      throw new ConvokeError('DEFINITION_INVALID', `an MCP server cannot be named ${JSON.stringify(name)}`, {
+        details: { server: name },
+        next: 'use a letter, then letters, digits, - and _, 24 at most, each name once',
+      })
+    seen.add(name.toLowerCase())
+  }
+}
+
+function pinnedOf(pins: Pins, server: string): Served[] {
+  return [...pins].filter(([ref]) => ref.startsWith(`${server}.`)).map(([, { definition }]) => ({ server, definition }))
+}
+
+function toolOf(connection: Connection, served: Served): McpTool {
+  const { server } = connection
+  const { definition } = served
+  const { effect = 'unsafe', external = true, categories } = declared(server, definition.name)
+  return tool({
+    name: toolName(served),
+    description: definition.description === '' ? (definition.title ?? definition.name) : definition.description,
+    inputSchema: fromJsonSchema<JsonObject>(definition.inputSchema as JsonSchemaType),
+    outputSchema: answerSchema,
+    effect,
+    external,
+    transport: toolTransport(connection, definition),
+    ...(categories === undefined ? {} : { categories }),
+    ...(server.labels === undefined ? {} : { labels: server.labels }),
+    ...(server.timeoutMs === undefined ? {} : { timeoutMs: server.timeoutMs }),
+  })
+}
+
+function resourceNames(server: string): [string, string] {
+  return [`${server}.list_resources`, `${server}.read_resource`]
+}
+
+/** Reading changes nothing, as the protocol has it; but the address that is asked for leaves the house. */
+function resourceTools(connection: Connection): McpTool[] {
+  const { server } = connection
+  const [list, read] = resourceNames(server.name)
+  const common = {
+    outputSchema: answerSchema,
+    effect: 'read' as const,
+    external: true,
+    ...(server.labels === undefined ? {} : { labels: server.labels }),
+    ...(server.timeoutMs === undefined ? {} : { timeoutMs: server.timeoutMs }),
+  }
+  return [
+    tool({
+      ...common,
+      name: list,
+      description: `Lists the resources of ${server.name}.`,
+      inputSchema: z.object({}),
+      transport: resourceTransport(connection, 'list'),
+    }) as unknown as McpTool,
+    tool({
+      ...common,
+      name: read,
+      description: `Reads a resource of ${server.name}.`,
+      inputSchema: z.object({ uri: z.string() }),
+      transport: resourceTransport(connection, 'read'),
+    }) as unknown as McpTool,
+  ]
+}
+
+const answerSchema = z.object({
+  text: z.string().optional(),
+  structured: z.json().optional(),
+  parts: z.array(z.looseObject({ type: z.enum(['image', 'audio', 'link', 'resource']) })).optional(),
+}) as unknown as z.ZodType<McpAnswer, McpAnswer>
