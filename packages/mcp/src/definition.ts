@@ -54,7 +54,7 @@ function linesOf(definition: Definition): string[] {
 /** What people cannot see is written out: text for models hides in it (tags, zero width, directions, controls). */
 function shown(text: string): string {
   return text.replace(
-    /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029\u115f\u1160\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu,
+    /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029\u115f\u1160\u3164\uffa0\p{Variation_Selector}]/gu,
     (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`,
   )
 }
@@ -77,8 +77,8 @@ function diff(a: readonly string[], b: readonly string[]): string[] {
     if (i < a.length && j < b.length && a[i] === b[j]) {
       i++
       j++
-    } else if (j >= b.length || (i < a.length && at(i + 1, j) >= at(i, j + 1))) out.push(`- ${a[i++]}`)
-    else out.push(`+ ${b[j++]}`)
+    } else if (j >= b.length || (i < a.length && at(i + 1, j) >= at(i, j + 1))) out.push(`- ${a[i++] ?? ''}`)
+    else out.push(`+ ${b[j++] ?? ''}`)
   }
   return out
 }

@@ -1,5 +1,5 @@
 import { fromJsonSchema, type JsonSchemaType } from '@modelcontextprotocol/client'
-import { envSecrets, tool, type Json, type JsonObject, type Tool } from 'convoke'
+import { envSecrets, tool, type JsonObject, type Tool } from 'convoke'
 import { ConvokeError, isConvokeError, lazyNetwork, type Network, type Secrets } from 'convoke/adapter'
 import { z } from 'zod'
 import { resourceTransport, toolTransport } from './call.ts'
