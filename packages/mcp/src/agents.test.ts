@@ -144,7 +144,9 @@ test('a child sees nothing of the environment but what it was given; results kee
       image: await run.call(named(mcp, 'every.get-tiny-image'), {}),
       links: await run.call(named(mcp, 'every.get-resource-links'), { count: 2 }),
       structured: await run.call(named(mcp, 'every.get-structured-content'), { location: 'Chicago' }),
-      read: await run.call(named(mcp, 'every.read_resource'), { uri: (resources.parts?.[0] as { uri: string }).uri }),
+      read: await run.call(named(mcp, 'every.read_resource'), {
+        uri: String((resources.parts?.[0] as { uri?: string } | undefined)?.uri),
+      }),
     } as never
   })
   app = convoke({ store: join(dir, 'store'), workflows: { flow } })
