@@ -81,7 +81,7 @@ function assemble(
   const app = createApp({
     tenant: 'local',
     workflows: Object.fromEntries(workflows.map((w, i) => [`w${i}`, w])),
-    dispatcher: async (ledger) => localDispatcher({ ledger, clock: systemClock, concurrency }),
+    dispatcher: async (ledger) => localDispatcher({ ledger, clock: options.clock ?? systemClock, concurrency }),
     extend: () => [acting],
     clock: systemClock,
     ids: systemIds(),
