@@ -43,9 +43,7 @@ let w: World | undefined
 afterEach(() => w?.close())
 
 /** Makes these calls, one a turn; then says what came back. */
-async function using(
-  ...calls: readonly (readonly [string, Json])[]
-): Promise<{
+async function using(...calls: readonly (readonly [string, Json])[]): Promise<{
   readonly answers: readonly Json[]
   readonly asked: readonly ModelRequest[]
   readonly paths: readonly string[]
