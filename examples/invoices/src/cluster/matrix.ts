@@ -81,6 +81,7 @@ export async function runTrouble(
   const began = performance.now()
   const items = await readInbox(inbox, '')
   const problems: string[] = []
+  let died = false
   let killed = false
   let cluster: Cluster | undefined
   try {
@@ -92,13 +93,13 @@ export async function runTrouble(
       leaseMs: 2_000,
       env: (n) => (n === 0 && crashAt !== undefined ? { CONVOKE_CRASH_AT: crashAt } : {}),
     })
-    void cluster.workers[0]?.ended.then((signal) => (killed = signal === 'SIGKILL'))
+    void cluster.workers[0]?.ended.then((signal) => (died = signal === 'SIGKILL'))
     const answers = await reconcile(cluster, items, trouble.act)
     if (answers !== truth.answers) problems.push(`other answers: ${firstDifference(truth.answers, answers)}`)
-    const diedItself = killed
+    // Before the cluster ends and takes its workers with it.
+    killed = died && crashAt !== undefined
     await cluster.erp.stop()
     const books = await readBooks(cluster.erpData)
-    killed = diedItself
     if (books.repeatedEffects !== 0) problems.push(`${books.repeatedEffects} effects were made twice`)
     if (JSON.stringify(books.payments) !== JSON.stringify(truth.books.payments))
       problems.push(`other payments: ${books.payments.join(' | ')}`)

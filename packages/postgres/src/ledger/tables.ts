@@ -8,7 +8,7 @@
 // - All text compares by bytes (COLLATE "C"), as the other ledgers do.
 // - `at`, `due` and counters are double precision: the numbers that JavaScript has, kept exactly.
 
-export const tables = `
+export const tables: string = `
 CREATE TABLE $S.tenants(tenant text COLLATE "C" PRIMARY KEY, key bytea NOT NULL);
 
 CREATE TABLE $S.streams(
