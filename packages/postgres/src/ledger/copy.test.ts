@@ -276,6 +276,23 @@ describe.each(['folder', 'database'])('into a %s', (kind) => {
     expect(await codeOf(copyStore(original, half, { tenant }))).toBe('STORE_UNUSABLE')
   })
 
+  test('an erased blob stays one: the record that names it still chains', async () => {
+    const copy = await target()
+    const hash = 'ab'.repeat(32)
+    const chain = createChain({ tenant, stream: 'memory/m' })
+    const record = chain.next({ type: 'noted', blobs: [hash], payload: 1 })
+    async function* items(): AsyncGenerator<StoreItem> {
+      yield { kind: 'tenant', tenant, key: new Uint8Array(32).fill(7) }
+      yield { kind: 'blob', tenant, hash, mediaType: 'text/plain' }
+      yield { kind: 'record', tenant, record }
+    }
+    await transferOf(copy).import(items())
+    expect(await copy.read(chain.ref)).toEqual([record])
+    expect(await copy.getBlob(tenant, hash)).toBeUndefined()
+    expect(Uint8Array.from(await copy.tenantKey(tenant))).toEqual(new Uint8Array(32).fill(7))
+    expect(await itemsOf(copy)).toContainEqual({ kind: 'blob', tenant, hash, mediaType: 'text/plain' })
+  })
+
   test('says how many runs live workers hold', async () => {
     const ledger = await target()
     await copyStore(original, ledger, { tenant })
