@@ -51,7 +51,7 @@ export type Place =
   | { readonly kind: 'own' }
 
 /** A folder, taken from `base`, or an address. */
-export function placeOf(store: string, base: string): Place {
+export function placeOf(store: string, base: string): Exclude<Place, { kind: 'own' }> {
   const scheme = schemeOf(store)
   if (scheme === undefined) return { kind: 'folder', dir: resolve(base, store) }
   if (scheme === 'file') return { kind: 'folder', dir: resolve(new URL(store).pathname) }

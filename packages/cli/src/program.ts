@@ -18,6 +18,7 @@ import { migrateCommand, type MigrateFlags } from './commands/migrate.ts'
 import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
 import { runCommand, type RunOptions } from './commands/run.ts'
 import { stopCommand, type StopOptions } from './commands/stop.ts'
+import { storeCopy } from './commands/store.ts'
 import { workerCommand } from './commands/worker.ts'
 import type { Common, Context } from './context.ts'
 
@@ -168,6 +169,14 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
   common(program.command('migrate').description("bring a database's schema to this version"))
     .option('--dry-run', 'say what would be done')
     .action(act((c, o: MigrateFlags) => migrateCommand(c, o)))
+
+  const store = program.command('store').description('where everything is kept').helpCommand(false)
+  store
+    .command('copy <from> <to>')
+    .description('copy a store into an empty one, a folder or postgres://…; chains and checkpoints hold in the copy')
+    .addOption(new Option('--tenant <name>', 'only this one; all unless said'))
+    .addOption(new Option('-o, --output <format>', 'how data is written').choices(['text', 'json', 'jsonl']))
+    .action(act((c, from: string, to: string) => storeCopy(c, from, to)))
 
   driving(program.command('doctor').description('look at everything a run needs')).action(act((c) => doctorCommand(c)))
   return program

@@ -62,6 +62,34 @@ describe('a store on Postgres', () => {
     expect(await at.cli(['audit', 'verify', '--store', url])).toMatchObject({ code: 0 })
   })
 
+  test('store copy: a run that waits in a folder goes on in the database, and back again in a folder', async () => {
+    const url = await postgres.newDatabase()
+    const invoice = '{"number":"MOVED","amount":"5.00"}'
+    expect(await at.cli(['run', 'payment', '--input', invoice, '--id', 'r_move', '--store', 'here'])).toMatchObject({
+      code: 3,
+    })
+    expect(await at.cli(['audit', 'export', '--store', 'here', '--out', 'signed.json'])).toMatchObject({ code: 0 })
+    const copied = await at.cli(['store', 'copy', 'here', url, '-o', 'json'])
+    expect([copied.code, copied.err]).toEqual([0, ''])
+    expect(copied.out).not.toContain(new URL(url).password)
+    expect(json(copied.out)).toMatchObject({
+      to: expect.stringContaining('postgres://'),
+      tenants: 1,
+      found: 0,
+      held: 0,
+    })
+    expectRefused(await at.cli(['store', 'copy', 'here', url]), 2, 'STORE_UNUSABLE')
+    expectRefused(await at.cli(['store', 'copy', 'nothing', url]), 2, 'STORE_UNUSABLE')
+    expect(await at.cli(['audit', 'verify', '--store', url, '--against', 'signed.json'])).toMatchObject({ code: 0 })
+    expect(await at.cli(['store', 'copy', url, 'there'])).toMatchObject({ code: 0 })
+    const [approval] = json((await at.cli(['approvals', 'ls', '--store', 'there', '-o', 'json'])).out) as {
+      id: string
+    }[]
+    expect(await at.cli(['approvals', 'approve', approval?.id ?? '', '--store', 'there'])).toMatchObject({ code: 0 })
+    expect(await at.cli(['resume', 'r_move', '--store', 'there'])).toMatchObject({ code: 0 })
+    expect(at.counted().filter((line) => line.startsWith('pay MOVED'))).toEqual(['pay MOVED 5.00'])
+  })
+
   test('doctor looks at server, clock, schema, settings and queue, and changes nothing', async () => {
     const url = await postgres.newDatabase()
     const looked = json(

@@ -31,6 +31,20 @@ export {
   type LedgerRecord,
   type RecordRef,
 } from './core/record.ts'
+export {
+  exportItems,
+  halfCopied,
+  importItems,
+  notEmpty,
+  type StoreItem,
+  type TransferBatch,
+  type TransferBlob,
+  type TransferCount,
+  type TransferRow,
+  type TransferSource,
+  type TransferTable,
+  type TransferTarget,
+} from './core/transfer.ts'
 export { isProjected } from './ledger-sqlite/projections.ts'
 export { causesText, outsideLabels, parseCauses, parseShape, shapeText, type Shape } from './ledger-sqlite/wire.ts'
 export type { Dispatcher } from './ports/dispatcher.ts'
@@ -47,6 +61,7 @@ export type {
   RunFilter,
   StreamAppend,
   StreamRef,
+  Transfer,
 } from './ports/ledger.ts'
 export type { Clock, Ids } from './ports/runtime.ts'
 export { lazyNetwork } from './net/lazy.ts'

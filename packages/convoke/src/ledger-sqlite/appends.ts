@@ -20,6 +20,8 @@ import { parseShape, toWire } from './wire.ts'
 export interface Appends {
   append(batch: readonly WireAppend[], extras: WireExtras | null): undefined
   post(message: WirePost): Posted
+  /** Records of a copy, of any epoch and also of inboxes: only position and hash count. @throws POSITION_STALE */
+  copy(tenant: string, records: readonly (readonly [stream: string, record: WireRecord])[]): void
 }
 
 export function createAppends(parts: {
@@ -48,22 +50,26 @@ export function createAppends(parts: {
     const first = fresh[0]
     if (first === undefined) return fresh
     checkEpoch(part, stream, first)
+    checkPlaces(part.stream, stream, fresh)
+    return fresh
+  }
+
+  function checkPlaces(name: string, stream: Stream | undefined, fresh: readonly WireRecord[]): void {
     let seq = stream?.seq ?? 0
     let hash = stream?.hash
     for (const record of fresh) {
       if (record[0] !== seq + 1 || (hash !== undefined && record[12] !== hash))
         throw new ConvokeError(
           'POSITION_STALE',
-          `${part.stream} ends at ${seq}, the record says ${record[0]}${record[0] === seq + 1 ? ' after another hash' : ''}`,
+          `${name} ends at ${seq}, the record says ${record[0]}${record[0] === seq + 1 ? ' after another hash' : ''}`,
           {
-            details: { stream: part.stream, expected: seq + 1, found: record[0] },
+            details: { stream: name, expected: seq + 1, found: record[0] },
             next: 'read the stream again and go on from its head',
           },
         )
       seq = record[0]
       hash = record[13]
     }
-    return fresh
   }
 
   function isStored(record: WireRecord, stream: Stream | undefined): boolean {
@@ -90,12 +96,13 @@ export function createAppends(parts: {
     if (stream !== undefined && stream.owner !== null) leases.check(stream.owner)
   }
 
-  function write(part: WireAppend, stream: Stream, record: WireRecord): void {
+  function write(part: { readonly tenant: string }, stream: Stream, record: WireRecord, copied = false): void {
     const [seq, epoch, at, shape, path, fold, causes, foreign, blobList, spill, salt, commitment, , hash, payload] =
       record
     const { tenant } = part
-    const ids = blobList === null ? null : JSON.stringify(blobList.split(' ').map((hash) => blobs.id(tenant, hash)))
-    const spillId = spill === null ? null : blobs.id(tenant, spill)
+    const ids =
+      blobList === null ? null : JSON.stringify(blobList.split(' ').map((hash) => blobs.id(tenant, hash, copied)))
+    const spillId = spill === null ? null : blobs.id(tenant, spill, copied)
     insert.run(
       stream.id,
       seq,
@@ -122,7 +129,7 @@ export function createAppends(parts: {
 
   function bodyOf(tenant: string, payload: string, spill: string | null): Json {
     if (spill === null) return JSON.parse(payload) as Json
-    return JSON.parse(Buffer.from(blobs.get(tenant, spill) ?? new Uint8Array()).toString('utf8')) as Json
+    return JSON.parse(Buffer.from(blobs.get(tenant, spill) ?? 'null').toString('utf8')) as Json
   }
 
   function isFolded(tenant: string, payload: string, spill: string | null): boolean {
@@ -130,7 +137,7 @@ export function createAppends(parts: {
     return (bodyOf(tenant, payload, spill) as { fold?: unknown } | null)?.fold === true
   }
 
-  function noteProjection(part: WireAppend, stream: Stream, record: WireRecord): void {
+  function noteProjection(part: Pick<WireAppend, 'tenant' | 'stream'>, stream: Stream, record: WireRecord): void {
     const shape = parseShape(record[3])
     if (!isProjected(part.stream, shape.type)) return
     const whole = {
@@ -231,6 +238,18 @@ export function createAppends(parts: {
     post(message) {
       transaction.grow()
       return transaction.nested(() => postOne(message))
+    },
+    copy(tenant, records) {
+      for (const [name, record] of records) {
+        const found = memory.find(tenant, name)
+        if (isStored(record, found)) continue
+        checkPlaces(name, found, [record])
+        const stream = found ?? memory.create(tenant, name)
+        const part = { tenant, stream: name }
+        write(part, stream, record, true)
+        const erased = record[10] === '' || (record[9] !== null && blobs.get(tenant, record[9]) === undefined)
+        if (!erased) noteProjection(part, stream, record)
+      }
     },
   }
 }

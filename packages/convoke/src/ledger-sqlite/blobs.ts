@@ -10,8 +10,10 @@ import type { Memory } from './streams.ts'
 export interface Blobs {
   /** Stores what is not there yet. @throws LEDGER_CORRUPT when bytes do not have their hash */
   put(tenant: string, blobs: readonly WireBlob[]): undefined
-  /** The row id of what must be there. @throws BLOB_MISSING */
-  id(tenant: string, hash: string): number
+  /** Says that there was a blob whose bytes were erased. */
+  putErased(tenant: string, hash: string, mediaType: string): void
+  /** The row id of what must be there; `erased` does as well when said. @throws BLOB_MISSING */
+  id(tenant: string, hash: string, erased?: boolean): number
   /** @throws LEDGER_CORRUPT when the stored bytes do not have the hash */
   get(tenant: string, hash: string): Uint8Array | undefined
   hash(id: number): string
@@ -45,8 +47,17 @@ export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
       }
       return undefined
     },
-    id(tenant, hash) {
-      const id = memory.blob(tenant, hash)
+    putErased(tenant, hash, mediaType) {
+      const key = Buffer.from(hash, 'hex')
+      if (findErased.get(tenant, key) === undefined) add.run(tenant, key, mediaType, null)
+    },
+    id(tenant, hash, erased = false) {
+      const stored = memory.blob(tenant, hash)
+      const row =
+        stored === undefined && erased
+          ? (findErased.get(tenant, Buffer.from(hash, 'hex')) as { id: number } | undefined)
+          : undefined
+      const id = stored ?? row?.id
       if (id === undefined)
         throw new ConvokeError('BLOB_MISSING', `a record refers to blob ${hash}, which is not stored`, {
           details: { hash },

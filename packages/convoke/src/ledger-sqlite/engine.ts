@@ -15,6 +15,8 @@ import { openStore } from './schema.ts'
 import { createSignals } from './signals.ts'
 import { createMemory } from './streams.ts'
 import { tenantKeyOf } from './tenants.ts'
+import { createImports } from './imports.ts'
+import { createExports } from './exports.ts'
 import { createTransaction } from './transaction.ts'
 
 // Puts the parts of the ledger's thread together and runs groups of calls. Invariants: the connection is in a
@@ -61,6 +63,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   const projections = createProjections(db)
   const leases = createLeases({ db, dir, leaseMs: options.leaseMs, memory, transaction })
   const appends = createAppends({ db, memory, blobs, guards, leases, projections, transaction })
+  const imports = createImports({ db, memory, blobs, appends, transaction })
   const reads = createReads(db, blobs)
   const queries = createQueries(db, leases)
   rebuildWhenOld(db, dir, projections, blobs)
@@ -82,14 +85,21 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     register: (...args) => leases.register(...args),
     unregister: (...args) => leases.unregister(...args),
     beat: (...args) => leases.beat(...args),
-    claim: (...args) => leases.claim(...args),
+    claim: (...args) => {
+      imports.check(args[0])
+      return leases.claim(...args)
+    },
     release: (...args) => leases.release(...args),
     isAlive: (...args) => leases.isAlive(...args),
     tenantKey: (tenant) => tenantKeyOf(db, tenant),
+    importBegin: (...args) => imports.begin(...args),
+    importBatch: (batch) => transaction.nested(() => imports.write(batch)),
+    importEnd: (tenant) => imports.end(tenant),
   }
   const readTable: ReadTable = {
     ...reads,
     ...queries,
+    ...createExports(db, leases),
     getBlob: (...args) => blobs.get(...args),
     guardOwner: (...args) => guards.owner(...args),
   }

@@ -10,6 +10,7 @@ import { startClient } from './client.ts'
 import { createClientLease } from './client-lease.ts'
 import { createFollowers } from './follow.ts'
 import type { CrashAt, Page, WireAppend } from './protocol.ts'
+import { createTransfer } from './transfer.ts'
 import { fromPage, toWire, toWireBlob, toWireExtras, toWirePost, type Shape } from './wire.ts'
 
 export type { CrashAt } from './protocol.ts'
@@ -115,6 +116,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     tenantKey: async (tenant) => await client.call('tenantKey', checkTenant(tenant)),
     watch: (tenant, after) => followers.watch(checkTenant(tenant), after),
     onChange: (listener) => followers.onChange(listener),
+    transfer: createTransfer(client, shapes),
     close: async () => {
       followers.close()
       await client.close()

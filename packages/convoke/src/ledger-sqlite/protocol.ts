@@ -1,6 +1,7 @@
 import type { ErrorData } from '../core/errors.ts'
 import type { Head, RecordRef } from '../core/record.ts'
 import type { ApprovalRow, RunRow } from '../core/projections.ts'
+import type { TransferBlob, TransferRow, TransferTable } from '../core/transfer.ts'
 import type { Posted, ReadyRun, RunFilter } from '../ports/ledger.ts'
 
 // What crosses between the client and the worker thread. Structured cloning is paid per value, so a record travels as
@@ -80,6 +81,13 @@ export interface Page {
   readonly next?: number
 }
 
+export interface WireBatch {
+  readonly tenant: string
+  readonly blobs: readonly TransferBlob[]
+  readonly records: readonly (readonly [stream: string, record: WireRecord])[]
+  readonly rows: Readonly<Record<TransferTable, readonly TransferRow[]>>
+}
+
 export interface Calls {
   append: { args: readonly [readonly WireAppend[], WireExtras | null]; result: undefined }
   post: { args: readonly [WirePost]; result: Posted }
@@ -91,6 +99,9 @@ export interface Calls {
   release: { args: readonly [string, string, epoch: number]; result: undefined }
   isAlive: { args: readonly [worker: string]; result: boolean }
   tenantKey: { args: readonly [string]; result: Uint8Array }
+  importBegin: { args: readonly [tenant: string, key: Uint8Array]; result: undefined }
+  importBatch: { args: readonly [WireBatch]; result: undefined }
+  importEnd: { args: readonly [tenant: string]; result: undefined }
 
   read: {
     args: readonly [tenant: string, stream: string, from: number, limit: number, outline: boolean]
@@ -113,13 +124,36 @@ export interface Calls {
   dependents: { args: readonly [string, RecordRef]; result: RecordRef[] }
   guardOwner: { args: readonly [string, string]; result: string | undefined }
 
+  tenants: { args: readonly []; result: readonly string[] }
+  held: { args: readonly [tenant: string | null]; result: number }
+  allBlobs: {
+    args: readonly [tenant: string, after: number]
+    result: { readonly found: readonly TransferBlob[]; readonly next?: number }
+  }
+  allRows: {
+    args: readonly [table: TransferTable, tenant: string, after: TransferRow | null, limit: number]
+    result: readonly TransferRow[]
+  }
+
   /** Which changes the client wants to hear of. */
   interest: { args: readonly [changes: boolean, records: boolean]; result: undefined }
 }
 
 export type Kind = keyof Calls
 export type WriteKind =
-  'append' | 'post' | 'putBlobs' | 'register' | 'unregister' | 'beat' | 'claim' | 'release' | 'isAlive' | 'tenantKey'
+  | 'append'
+  | 'post'
+  | 'putBlobs'
+  | 'register'
+  | 'unregister'
+  | 'beat'
+  | 'claim'
+  | 'release'
+  | 'isAlive'
+  | 'tenantKey'
+  | 'importBegin'
+  | 'importBatch'
+  | 'importEnd'
 export type ReadKind = Exclude<Kind, WriteKind | 'interest'>
 
 export type Request = { [K in Kind]: readonly [id: number, kind: K, args: Calls[K]['args']] }[Kind]

@@ -1,6 +1,7 @@
 import type { Blob, Head, LedgerRecord, RecordRef } from '../core/record.ts'
 import type { ApprovalRow, RunRow } from '../core/projections.ts'
 import type { Json } from '../core/json.ts'
+import type { StoreItem, TransferCount } from '../core/transfer.ts'
 
 export interface StreamRef {
   readonly tenant: string
@@ -157,5 +158,22 @@ export interface Ledger {
   ): AsyncIterable<{ readonly position: Position; readonly record: LedgerRecord }>
   /** Called after a commit, here or in another process, that may concern others (posts, ready runs). Returns the unsubscribe. */
   onChange(listener: () => void): () => void
+  /** What a ledger that can be moved offers (`convoke store copy`). */
+  readonly transfer?: Transfer
   close(): Promise<void>
+}
+
+/** A store written out and filled, record by record: hashes, salts, epochs and times stay, so chains and checkpoints hold. */
+export interface Transfer {
+  tenants(): Promise<readonly string[]>
+  /** How many runs live workers hold: what they write from now on is in no copy. */
+  held(tenant?: string): Promise<number>
+  /** Everything of all tenants, or of one, as it stands when it begins. @throws LEDGER_CORRUPT */
+  export(tenant?: string): AsyncIterable<StoreItem>
+  /**
+   * Fills an empty store, or goes on with the same copy that was broken off. Until it is complete, no run of it can be
+   * claimed (STORE_UNUSABLE). Who holds runs is not copied.
+   * @throws STORE_UNUSABLE when it holds something else
+   */
+  import(items: AsyncIterable<StoreItem>): Promise<TransferCount>
 }

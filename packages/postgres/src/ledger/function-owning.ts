@@ -12,6 +12,10 @@ BEGIN
   PERFORM FROM $S.streams k JOIN (SELECT DISTINCT t, n FROM unnest(c_tenant, c_name) AS u(t, n)) AS u
     ON k.tenant = u.t AND k.name = u.n ORDER BY k.id FOR UPDATE OF k;
   FOR i IN 1 .. cardinality(c_name) LOOP
+    IF EXISTS (SELECT FROM $S.store WHERE key = 'copy ' || c_tenant[i]) THEN
+      answers := answers || jsonb_build_array(jsonb_build_array('STORE_UNUSABLE'));
+      CONTINUE;
+    END IF;
     IF NOT EXISTS (SELECT FROM $S.workers WHERE id = c_worker[i] AND expires > clock_timestamp()) THEN
       answers := answers || jsonb_build_array(jsonb_build_array('LEASE_EXPIRED'));
       CONTINUE;

@@ -1,3 +1,4 @@
+import { copies } from './function-copies.ts'
 import { owning } from './function-owning.ts'
 import { functions } from './functions.ts'
 import { tables } from './tables.ts'
@@ -18,5 +19,5 @@ export interface Migration {
 
 export const migrations: readonly Migration[] = [
   { number: 1, what: 'tables', sql: tables },
-  { number: 2, what: 'functions', sql: functions + owning },
+  { number: 2, what: 'functions', sql: functions + owning + copies },
 ]

@@ -14,6 +14,7 @@ import { createReads, hexOf } from './reads.ts'
 import { createSession } from './session.ts'
 import { createShapes } from './shapes.ts'
 import { toText } from './text.ts'
+import { createTransfer } from './transfer.ts'
 
 export interface PostgresLedgerOptions {
   /** `postgres://user:password@host:port/database`. */
@@ -125,6 +126,22 @@ function compose(
     committed: (told) => (told ? changes.tell() : followers.grown()),
     probe: options.probe,
   })
+  const tenantKey = async (tenant: string): Promise<Uint8Array> => {
+    const [row] = await database.query({
+      text: `SELECT ${schema}.tenant_key_1($1, decode($2, 'hex'))`,
+      values: [toText(checkTenant(tenant)), randomBytes(32).toString('hex')],
+    })
+    return Uint8Array.from(Buffer.from(hexOf(row?.[0]), 'hex'))
+  }
+  const transfer = createTransfer({
+    database,
+    schema,
+    reads,
+    shapes,
+    putBlobs: (tenant, blobs) => appends.putBlobs(tenant, blobs),
+    tenantKey,
+    tell: () => changes.tell(),
+  })
   let closing: Promise<void> | undefined
 
   async function open<R>(act: () => Promise<R>): Promise<R> {
@@ -165,16 +182,10 @@ function compose(
     ready: (filter) => open(() => queries.ready(filter)),
     nextDue: (now) => open(() => queries.nextDue(now)),
     guardOwner: (tenant, key) => open(() => queries.guardOwner(tenant, key)),
-    tenantKey: (tenant) =>
-      open(async () => {
-        const [row] = await database.query({
-          text: `SELECT ${schema}.tenant_key_1($1, decode($2, 'hex'))`,
-          values: [toText(checkTenant(tenant)), randomBytes(32).toString('hex')],
-        })
-        return Uint8Array.from(Buffer.from(hexOf(row?.[0]), 'hex'))
-      }),
+    tenantKey: (tenant) => open(() => tenantKey(tenant)),
     watch: (tenant, after) => followers.watch(tenant, after),
     onChange: (listener) => changes.onChange(listener),
+    transfer,
     close: () => (closing ??= close()),
   }
 }

@@ -153,7 +153,7 @@ const sum = /^[0-9a-f]{64}$/
 const saltForm = /^(?:[0-9a-f]{32})?$/
 const ends = /^step\.(?:completed|failed)$/
 
-function prepareRecord(record: LedgerRecord, blobs: readonly Blob[]): PreparedRecord {
+function prepareRecord(record: LedgerRecord, blobs: readonly Blob[], erased = false): PreparedRecord {
   if (!sum.test(record.hash) || !sum.test(record.commitment) || !saltForm.test(record.salt))
     throw new ConvokeError('INPUT_INVALID', `${refOf(record)} is not a sealed record`, {
       details: { stream: record.stream, seq: record.seq },
@@ -173,8 +173,27 @@ function prepareRecord(record: LedgerRecord, blobs: readonly Blob[]): PreparedRe
     causes,
     foreign: foreign === null ? [] : (JSON.parse(foreign) as string[]),
     fold: ends.test(record.type) && (whole().payload as { fold?: unknown } | null)?.fold === true,
-    changes: isProjected(record.stream, record.type) ? changesOf(whole()) : [],
+    changes: !erased && isProjected(record.stream, record.type) ? changesOf(whole()) : [],
   }
+}
+
+/** Records of a copy. What was erased, itself or its blob, says nothing to the projections any more. */
+export async function prepareCopy(
+  records: readonly LedgerRecord[],
+  given: readonly { readonly hash: string; readonly bytes?: Uint8Array }[],
+  getBlob: (hash: string) => Promise<Uint8Array | undefined>,
+): Promise<readonly PreparedRecord[]> {
+  return await Promise.all(
+    records.map(async (record) => {
+      const { spill } = record
+      const says = ends.test(record.type) || isProjected(record.stream, record.type)
+      if (spill === undefined || !says) return prepareRecord(record, [], record.salt === '')
+      const bytes = given.find(({ hash }) => hash === spill)?.bytes ?? (await getBlob(spill))
+      return bytes === undefined
+        ? prepareRecord(record, [], true)
+        : prepareRecord(record, [{ hash: spill, bytes, mediaType: 'application/json' }])
+    }),
+  )
 }
 
 /** What projections say of a record, as the store merges it. @throws INPUT_INVALID */
