@@ -35,7 +35,7 @@ export function createProjections(db: DatabaseSync): Projections {
   const addApproval = db.prepare(
     'INSERT INTO approvals(tenant, id, run, status, requested, row) VALUES (?, ?, ?, ?, ?, ?)',
   )
-  const setApproval = db.prepare('UPDATE approvals SET status = ?, row = ? WHERE tenant = ? AND id = ?')
+  const setApproval = db.prepare('UPDATE approvals SET status = ?, requested = ?, row = ? WHERE tenant = ? AND id = ?')
 
   function readRun(tenant: string, run: string): RunRow | undefined {
     const found = findRun.get(tenant, run) as { row: string } | undefined
@@ -80,7 +80,7 @@ export function createProjections(db: DatabaseSync): Projections {
     const own = record.stream.slice(record.stream.indexOf('/') + 1) === row.run
     if (!own || (record.stream.startsWith('inbox/') && row.status !== 'pending')) return false
     const merged = { ...row, ...change.set }
-    setApproval.run(merged.status, JSON.stringify(merged), tenant, change.id)
+    setApproval.run(merged.status, merged.requestedAt, JSON.stringify(merged), tenant, change.id)
     return true
   }
 
