@@ -45,6 +45,8 @@ export {
   type TransferTable,
   type TransferTarget,
 } from './core/transfer.ts'
+export { createHolds, type Backoff, type Holds } from './dispatch/holds.ts'
+export { createLooks, type Looks, type LooksOptions } from './dispatch/looks.ts'
 export { isProjected } from './ledger-sqlite/projections.ts'
 export { causesText, outsideLabels, parseCauses, parseShape, shapeText, type Shape } from './ledger-sqlite/wire.ts'
 export type { Dispatcher } from './ports/dispatcher.ts'

@@ -1,5 +1,6 @@
 import {
   ConvokeError,
+  createLooks,
   isConvokeError,
   type Clock,
   type Dispatcher,
@@ -82,75 +83,52 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
     clock,
     concurrency,
     keyOf,
-    drive: (run) => (drive as Drive)(run, stopping.signal),
+    drive: (run) => (drive as Drive)(run, looks.signal),
     onRest(key, result) {
       // Handed over anew when its back-off has passed.
       if (result === 'lost') handover.forget((other) => other === key)
       lookIn(driving.busy ? idleLookMs : 1)
     },
   })
-  const idlers = new Set<() => void>()
-  const stopping = new AbortController()
+  const looks = createLooks({ clock, sweepMs, sweep })
+  const { look, lookIn } = looks
   const served = new Set<string>()
   let scope = ''
   let drive: Drive | undefined
   let front: Front | undefined
-  let looking: Promise<void> | undefined
-  let again = false
-  let timer: { readonly at: number; readonly cancel: AbortController } | undefined
   let unsubscribe: (() => void) | undefined
   let troubledAt = -Infinity
 
   // ---- looking for ready runs ---------------------------------------------------------------------------------------
 
-  function look(): void {
-    if (drive === undefined || stopping.signal.aborted) return
-    if (looking !== undefined) {
-      again = true
-      return
-    }
-    looking = sweep()
-      .catch((error: unknown) => {
-        // A store that does not answer is asked again; one that was closed is not.
-        if (isConvokeError(error, 'LEDGER_CLOSED')) release()
-        else lookIn(sweepMs)
-      })
-      .finally(() => {
-        looking = undefined
-        const more = again
-        again = false
-        if (more) look()
-      })
-  }
-
   async function sweep(): Promise<void> {
-    cancelTimer()
+    looks.cancelTimer()
     const asked = clock.monotonic()
     const now = clock.now()
     const limit = driving.known + concurrency * ahead
     const ready = await ledger.ready({ now, limit })
-    if (stopping.signal.aborted) return
+    if (looks.stopped) return
     forget(ready, ready.length < limit)
     const forOthers = new Set<string>()
     let next = sweepMs
     await eachOf(ready, lanes, async (run) => {
       const key = keyOf(run.ref)
       // What came to rest here since was ready when it was asked for.
-      if (stopping.signal.aborted || driving.isTaken(key, asked)) return
+      if (looks.stopped || driving.isTaken(key, asked)) return
       const wait = await offer(run)
       if (wait === undefined) forOthers.add(key)
       else next = Math.min(next, wait)
     })
-    if (stopping.signal.aborted) return
+    if (looks.stopped) return
     const due = await ledger.nextDue(now)
     if (due !== undefined) next = Math.min(next, due - clock.now())
-    next = Math.min(next, driving.nextUnhold() ?? next)
+    next = Math.min(next, driving.nextUnhold())
     // Somebody else may take and finish what is waited for.
-    if (idlers.size > 0 && ready.length > 0) next = Math.min(next, idleLookMs)
+    if (looks.awaited && ready.length > 0) next = Math.min(next, idleLookMs)
     lookIn(next)
     const left = ready.some(({ ref }) => !driving.isHopeless(keyOf(ref)) && !forOthers.has(keyOf(ref)))
     // What was asked before somebody called does not answer them.
-    if (!again && !driving.busy && !left) release()
+    if (!looks.again && !driving.busy && !left) looks.release()
   }
 
   /**
@@ -168,7 +146,7 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
     const mono = clock.monotonic()
     const wait = sent.first + (isOurs ? patienceMs : adoptMs) - mono
     if (wait <= 0 || (isOurs && sent.refused)) {
-      if (stopping.signal.aborted || !driving.tryBegin(run.ref)) return sweepMs
+      if (looks.stopped || !driving.tryBegin(run.ref)) return sweepMs
       if (other !== undefined) pins.adopted(run.ref, other)
     } else if (mono - sent.last >= repeatMs) {
       send(run, service, Math.ceil((mono - sent.first) / repeatMs))
@@ -196,10 +174,10 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
 
   /** Resolves when the engine need not think of this message any more. Never rejects. */
   async function invoked(service: string, { run, losses }: Invocation): Promise<void> {
-    if (drive === undefined || stopping.signal.aborted) return await never()
+    if (drive === undefined || looks.stopped) return await never()
     try {
       const result = await driving.admit(run)
-      if (stopping.signal.aborted) return await never()
+      if (looks.stopped) return await never()
       if (result === 'lost') await handover.retry(run, service, losses + 1, backoff(losses))
       else if (result === 'parked') {
         const due = (await ledger.run(run))?.due
@@ -209,43 +187,17 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
       // The store does not answer. The run stays ready, and every worker looks.
       troubled(error)
     }
-    if (idlers.size > 0) look()
+    if (looks.awaited) look()
   }
 
   /** Once in ten seconds: an engine that is gone would be told of with every run. */
   function troubled(error: unknown): void {
-    if (stopping.signal.aborted || clock.monotonic() - troubledAt < 10_000) return
+    if (looks.stopped || clock.monotonic() - troubledAt < 10_000) return
     troubledAt = clock.monotonic()
     options.onTrouble?.(error as Error)
   }
 
   // ---- time and life ------------------------------------------------------------------------------------------------
-
-  function release(): void {
-    for (const done of idlers) done()
-    idlers.clear()
-  }
-
-  /** Looks after so many milliseconds, or earlier if that was decided before. */
-  function lookIn(ms: number): void {
-    const at = clock.monotonic() + Math.max(1, ms)
-    if (stopping.signal.aborted || (timer !== undefined && timer.at <= at)) return
-    cancelTimer()
-    const cancel = new AbortController()
-    timer = { at, cancel }
-    clock.sleep(Math.max(1, ms), cancel.signal, { background: idlers.size === 0 }).then(
-      () => {
-        if (timer?.cancel === cancel) timer = undefined
-        look()
-      },
-      () => undefined,
-    )
-  }
-
-  function cancelTimer(): void {
-    timer?.cancel.abort()
-    timer = undefined
-  }
 
   async function open(): Promise<void> {
     await engine.check()
@@ -277,7 +229,7 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
       return Promise.resolve()
     },
     async start(toDrive) {
-      if (stopping.signal.aborted || drive !== undefined) return
+      if (looks.stopped || drive !== undefined) return
       drive = toDrive
       try {
         await open()
@@ -288,28 +240,20 @@ export function restateDispatcher(options: RestateDispatcherOptions): Dispatcher
         const says = `Restate cannot be used: ${(cause as Error).message}`
         throw new ConvokeError('ENGINE_UNREACHABLE', says, { cause })
       }
-      if (stopping.signal.aborted) return await close()
+      if (looks.stopped) return await close()
+      looks.open()
       unsubscribe = ledger.onChange(() => lookIn(1 + Math.random() * spreadMs))
       look()
     },
     async stop() {
-      stopping.abort()
+      looks.stop()
       unsubscribe?.()
-      cancelTimer()
-      await looking
+      await looks.settled()
       await driving.close()
       await close()
-      release()
+      looks.release()
     },
-    idle() {
-      if (stopping.signal.aborted) return Promise.resolve()
-      return new Promise((resolve) => {
-        idlers.add(resolve)
-        // The next timer has to keep the process alive.
-        cancelTimer()
-        look()
-      })
-    },
+    idle: () => looks.idle(),
   }
 }
 

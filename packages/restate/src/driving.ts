@@ -1,20 +1,12 @@
-import { isEnded, type Clock, type Dispatcher, type Ledger, type StreamRef } from 'convoke/adapter'
+import { createHolds, isEnded, type Clock, type Dispatcher, type Ledger, type StreamRef } from 'convoke/adapter'
 import { createPlaces } from './places.ts'
 
 export type Drive = Parameters<Dispatcher['start']>[0]
 export type Result = Awaited<ReturnType<Drive>>
 
-interface Held {
-  /** On the monotonic clock. */
-  readonly until: number
-  readonly losses: number
-}
-
 const minBackoffMs = 50
 const patientBackoffMs = 400
 const maxBackoffMs = 5_000
-/** A run lost so often in a row is not ours to drive: another build's workflow, say. */
-const hopeless = 5
 
 /**
  * The runs of this process: which are driven, which wait for a place, which are held back after a loss.
@@ -37,7 +29,8 @@ export interface Driving {
   isHopeless(key: string): boolean
   /** Somebody knows something new about it: it deserves a try now. */
   unhold(key: string): void
-  nextUnhold(): number | undefined
+  /** Milliseconds until the first back-off ends; `Infinity` for none. */
+  nextUnhold(): number
   forget(isReady: ((key: string) => boolean) | undefined): void
   /** Nothing begins any more; resolves when all have come to rest. */
   close(): Promise<void>
@@ -64,19 +57,20 @@ export function createDriving(options: {
   const { ledger, clock, keyOf, drive, onRest } = options
   const places = createPlaces(options.concurrency)
   const driven = new Map<string, Promise<Result>>()
-  const held = new Map<string, Held>()
+  const holds = createHolds(
+    () => clock.monotonic(),
+    (losses) => backoff(losses - 1),
+  )
   const rested = new Map<string, number>()
   let admitting = 0
   let closed = false
-
-  const isHeld = (key: string): boolean => (held.get(key)?.until ?? -Infinity) > clock.monotonic()
 
   async function admit(run: StreamRef): Promise<Result | 'idle'> {
     const key = keyOf(run)
     const row = await dueRow(run)
     if (row === undefined) return 'idle'
     if (driven.has(key)) return await (driven.get(key) as Promise<Result>)
-    if (isHeld(key)) return 'lost'
+    if (holds.isHeld(key)) return 'lost'
     if (places.tryTake()) return await begin(key, run)
     if (!(await places.take(row.priority))) return 'idle'
     // Others may have taken it while it waited for a place.
@@ -103,10 +97,8 @@ export function createDriving(options: {
       .then((result) => {
         driven.delete(key)
         rested.set(key, clock.monotonic())
-        if (result === 'lost') {
-          const losses = (held.get(key)?.losses ?? 0) + 1
-          held.set(key, { until: clock.monotonic() + backoff(losses - 1), losses })
-        } else held.delete(key)
+        if (result === 'lost') holds.lost(key)
+        else holds.clear(key)
         places.give()
         onRest(key, result)
         return result
@@ -120,7 +112,7 @@ export function createDriving(options: {
       return driven.size > 0 || admitting > 0
     },
     get known() {
-      return driven.size + held.size
+      return driven.size + holds.size
     },
     async admit(run) {
       admitting++
@@ -136,23 +128,15 @@ export function createDriving(options: {
       void begin(key, run)
       return true
     },
-    isTaken: (key, asked) => driven.has(key) || isHeld(key) || (rested.get(key) ?? -Infinity) >= asked,
-    isHopeless: (key) => (held.get(key)?.losses ?? 0) >= hopeless,
-    unhold(key) {
-      const hold = held.get(key)
-      if (hold !== undefined) held.set(key, { ...hold, until: -Infinity })
-    },
-    nextUnhold() {
-      const mono = clock.monotonic()
-      let next: number | undefined
-      for (const { until } of held.values()) if (until > mono) next = Math.min(next ?? Infinity, until - mono)
-      return next
-    },
+    isTaken: (key, asked) => driven.has(key) || holds.isHeld(key) || (rested.get(key) ?? -Infinity) >= asked,
+    isHopeless: (key) => holds.isHopeless(key),
+    unhold: (key) => holds.lift(key),
+    nextUnhold: () => holds.next(),
     forget(isReady) {
       const mono = clock.monotonic()
       for (const [key, at] of rested) if (mono - at > 10_000) rested.delete(key)
       if (isReady === undefined) return
-      for (const [key, { until }] of held) if (!isReady(key) && !driven.has(key) && until <= mono) held.delete(key)
+      holds.prune((key) => !isReady(key) && !driven.has(key))
     },
     async close() {
       closed = true

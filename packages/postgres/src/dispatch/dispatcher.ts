@@ -1,13 +1,13 @@
 import type pg from 'pg'
 import {
-  isConvokeError,
+  createHolds,
+  createLooks,
   type Clock,
   type Dispatcher,
   type Ledger,
   type ReadyRun,
   type StreamRef,
 } from 'convoke/adapter'
-import { createHolds } from './holds.ts'
 import { openRunQueue, type RunQueue } from './queue.ts'
 import { inTurns, satisfied } from './shares.ts'
 
@@ -40,7 +40,7 @@ const quietMs = 30_000
 
 /**
  * Drives ready runs in this process, and shares them with the other workers on the database. Owns: which runs are driven
- * here, which are held back after a loss, and the one timer for the next look.
+ * here and which are held back after a loss.
  *
  * Invariants:
  * 1. The ledger's ready projection is the only list of work. What is ready begins here while there is a place, if it
@@ -49,7 +49,7 @@ const quietMs = 30_000
  * 2. A job of the queue is a hint that may be stale, doubled or lost. A run that was offered and is still ready at a later
  *    look begins here, queue or no queue; without an answering queue everything does.
  * 3. A run is driven at most once at a time here. Who drives it elsewhere is the ledger's business.
- * 4. One look at a time; calls during a look lead to exactly one more. Offers and takes go one after the other, so that
+ * 4. Offers and takes go one after the other, so that
  *    what is being taken is not offered again.
  * 5. A run that was lost is not tried again before its back-off has passed, so a failing one cannot spin.
  * 6. The tenant with the fewest places goes first; priorities order the runs of a tenant.
@@ -67,56 +67,33 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   /** When a run began here whose hint should still be in the queue. */
   const stale = new Map<string, number>()
   const woken = new Set<string>()
-  const idlers = new Set<() => void>()
-  const stopping = new AbortController()
+  const looks = createLooks({ clock, sweepMs, sweep, onTimer: take })
+  const { look, lookIn } = looks
   let drive: Drive | undefined
   let queue: RunQueue | undefined
   let queueing: Promise<unknown> = Promise.resolve()
-  let looking: Promise<void> | undefined
-  let again = false
   let taking: Promise<void> | undefined
   let takeAgain = false
   /** Whether the queue may hold something, as far as is known here. */
   let stocked = true
   let toldAt = -Infinity
-  let timer: { readonly at: number; readonly cancel: AbortController } | undefined
   let unsubscribe: (() => void) | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
-  const free = (): number => (stopping.signal.aborted ? 0 : concurrency - driven.size)
-
-  function look(): void {
-    if (drive === undefined || stopping.signal.aborted) return
-    if (looking !== undefined) {
-      again = true
-      return
-    }
-    looking = sweep()
-      .catch((error: unknown) => {
-        // A store that does not answer is asked again; one that was closed is not.
-        if (isConvokeError(error, 'LEDGER_CLOSED')) release()
-        else lookIn(sweepMs)
-      })
-      .finally(() => {
-        looking = undefined
-        const more = again
-        again = false
-        if (more) look()
-      })
-  }
+  const free = (): number => (looks.stopped ? 0 : concurrency - driven.size)
 
   async function sweep(): Promise<void> {
-    cancelTimer()
+    looks.cancelTimer()
     // Without a free place there is nothing to ask for: whoever makes one looks.
     if (free() <= 0) {
-      if (idlers.size > 0) lookIn(sweepMs)
+      if (looks.awaited) lookIn(sweepMs)
       return
     }
     const asked = clock.monotonic()
     const now = clock.now()
     const limit = driven.size + holds.size + concurrency * ahead
     const ready = await readyRuns(now, limit)
-    if (stopping.signal.aborted) return
+    if (looks.stopped) return
     forget(ready, ready.length < limit)
     const left: ReadyRun[] = []
     const mono = clock.monotonic()
@@ -136,15 +113,15 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       } else if (since === undefined || mono - since >= sweepMs) left.push(run)
     }
     if (left.length > 0) await offer(left)
-    if (stopping.signal.aborted) return
+    if (looks.stopped) return
     const due = await ledger.nextDue(now)
     let next = due === undefined ? sweepMs : Math.min(sweepMs, due - clock.now())
     next = Math.min(next, holds.next())
     // Somebody else may take and finish what is waited for.
-    if (idlers.size > 0 && ready.length > 0) next = Math.min(next, soonMs)
+    if (looks.awaited && ready.length > 0) next = Math.min(next, soonMs)
     lookIn(next)
     // What was asked before somebody called does not answer them.
-    if (!again && driven.size === 0 && ready.every(({ ref }) => holds.isHopeless(keyOf(ref)))) release()
+    if (!looks.again && driven.size === 0 && ready.every(({ ref }) => holds.isHopeless(keyOf(ref)))) looks.release()
   }
 
   /** When there is more than can be shown, tenants that the ledger's order hides are asked for by name. */
@@ -168,7 +145,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         troubled(error)
         // Then they are for us, at the next look.
         for (const { ref } of fresh) woken.add(keyOf(ref))
-        again = true
+        looks.again = true
       })
       take()
     })
@@ -221,12 +198,12 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
 
   function begin(key: string, ref: StreamRef): void {
     // Taken from the queue while we were told to stop: it is ready still, and others look.
-    if (stopping.signal.aborted) return
+    if (looks.stopped) return
     woken.delete(key)
     offered.delete(key)
     places.set(ref.tenant, (places.get(ref.tenant) ?? 0) + 1)
     const work = Promise.resolve()
-      .then(() => (drive as Drive)(ref, stopping.signal))
+      .then(() => (drive as Drive)(ref, looks.signal))
       .catch(() => 'lost' as const)
       .then((result) => {
         driven.delete(key)
@@ -252,35 +229,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     holds.prune((key) => !known.has(key) && !driven.has(key))
     for (const key of offered.keys()) if (!known.has(key)) offered.delete(key)
     // A wake may come before what it is about can be seen, never long before.
-    if (!again) for (const key of woken) if (!known.has(key)) woken.delete(key)
-  }
-
-  function release(): void {
-    for (const done of idlers) done()
-    idlers.clear()
-  }
-
-  /** Looks after so many milliseconds, or earlier if that was decided before. */
-  function lookIn(ms: number): void {
-    const at = clock.monotonic() + Math.max(1, ms)
-    if (stopping.signal.aborted || (timer !== undefined && timer.at <= at)) return
-    cancelTimer()
-    const cancel = new AbortController()
-    timer = { at, cancel }
-    clock.sleep(Math.max(1, ms), cancel.signal, { background: idlers.size === 0 }).then(
-      () => {
-        if (timer?.cancel === cancel) timer = undefined
-        look()
-        // Should the bell be out of order.
-        take()
-      },
-      () => undefined,
-    )
-  }
-
-  function cancelTimer(): void {
-    timer?.cancel.abort()
-    timer = undefined
+    if (!looks.again) for (const key of woken) if (!known.has(key)) woken.delete(key)
   }
 
   return {
@@ -297,15 +246,16 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       return Promise.resolve()
     },
     async start(toDrive) {
-      if (stopping.signal.aborted || drive !== undefined) return
+      if (looks.stopped || drive !== undefined) return
       drive = toDrive
+      looks.open()
       const onBell = (): void => {
         stocked = true
         take()
       }
       try {
         const opened = await inLine(() => openRunQueue({ config, schema, onBell, onTrouble: troubled }))
-        if (stopping.signal.aborted) return await opened.close()
+        if (looks.stopped) return await opened.close()
         queue = opened
       } catch (error) {
         drive = undefined
@@ -315,26 +265,17 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       look()
     },
     async stop() {
-      stopping.abort()
+      looks.stop()
       unsubscribe?.()
-      cancelTimer()
-      await looking
+      await looks.settled()
       await taking
       await Promise.all(driven.values())
       await queueing
       const its = queue
       queue = undefined
       await its?.close()
-      release()
+      looks.release()
     },
-    idle() {
-      if (stopping.signal.aborted) return Promise.resolve()
-      return new Promise((resolve) => {
-        idlers.add(resolve)
-        // The next timer has to keep the process alive.
-        cancelTimer()
-        look()
-      })
-    },
+    idle: () => looks.idle(),
   }
 }

@@ -10,35 +10,39 @@ interface Held {
 }
 
 export interface Holds {
-  lost(key: string): void
+  readonly lost: (key: string) => void
   /** It was driven well, or need not be remembered. */
-  clear(key: string): void
+  readonly clear: (key: string) => void
   /** The back-off is over early: somebody knows of something new. */
-  lift(key: string): void
-  isHeld(key: string): boolean
-  isHopeless(key: string): boolean
+  readonly lift: (key: string) => void
+  readonly isHeld: (key: string) => boolean
+  readonly isHopeless: (key: string) => boolean
   /** Clears those whose back-off has passed and that are of no use any more. */
-  prune(isUseless: (key: string) => boolean): void
+  readonly prune: (isUseless: (key: string) => boolean) => void
   /** Milliseconds until the first back-off ends. */
-  next(): number
+  readonly next: () => number
   readonly size: number
 }
 
+/** Milliseconds before the next try of a run that was lost so often in a row, the last time included. */
+export type Backoff = (losses: number) => number
+
+const doubling: Backoff = (losses) => Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(losses - 1, 10))
+
 /** Owns which runs were lost and are held back, ever longer, so that a failing one cannot spin. */
-export function createHolds(monotonic: () => number): Holds {
+export function createHolds(monotonic: () => number, backoff: Backoff = doubling): Holds {
   const held = new Map<string, Held>()
   return {
     lost(key) {
       const losses = (held.get(key)?.losses ?? 0) + 1
-      const backoff = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(losses - 1, 10))
-      held.set(key, { until: monotonic() + backoff, losses })
+      held.set(key, { until: monotonic() + backoff(losses), losses })
     },
     clear: (key) => void held.delete(key),
     lift(key) {
       const hold = held.get(key)
-      if (hold !== undefined) held.set(key, { ...hold, until: 0 })
+      if (hold !== undefined) held.set(key, { ...hold, until: -Infinity })
     },
-    isHeld: (key) => (held.get(key)?.until ?? 0) > monotonic(),
+    isHeld: (key) => (held.get(key)?.until ?? -Infinity) > monotonic(),
     isHopeless: (key) => (held.get(key)?.losses ?? 0) >= hopeless,
     prune(isUseless) {
       const now = monotonic()
