@@ -12,7 +12,7 @@ import { isForeign } from './errors.ts'
 import { createGroups, type Outcome } from './groups.ts'
 import { checkBlobs, checkTenant, keyOf, prepareAppend, preparePost, type Prepared } from './prepare.ts'
 import { refusalOf, type Answer } from './refusals.ts'
-import { ownWayBytes, toColumns } from './columns.ts'
+import { ownWayBytes, toColumns, toOne } from './columns.ts'
 import { plainArray, textArray, toText } from './text.ts'
 import type { Shapes } from './shapes.ts'
 
@@ -50,6 +50,7 @@ export function createAppends(parts: {
   const ids = new Map<string, string>()
   database.onLost(() => ids.clear())
   const text = `SELECT ${schema}.append_1(${Array.from({ length: 33 }, (_, i) => `$${i + 1}`).join(',')})`
+  const oneText = `SELECT ${schema}.append_one_1(${Array.from({ length: 17 }, (_, i) => `$${i + 1}`).join(',')})`
   const groups = createGroups<Prepared, readonly Posted[]>({
     lanes: parts.lanes,
     maxItems: 200,
@@ -73,8 +74,17 @@ export function createAppends(parts: {
         ...one.posts.map(({ shape }) => shape),
       ]),
     )
-    const { values, streams } = toColumns(group, { streamId: (key) => ids.get(key), shapeId })
+    const known = { streamId: (key: string) => ids.get(key), shapeId }
     probe?.('commit.before')
+    const one = toOne(group, known)
+    if (one !== undefined) {
+      const [row] = await database.query({ text: oneText, values: one, name: `convoke ${schema} append one` })
+      if (row?.[0] === 't') {
+        probe?.('commit.after')
+        return undefined
+      }
+    }
+    const { values, streams } = toColumns(group, known)
     const rows = await database.query({ text, values, name: `convoke ${schema} append` })
     probe?.('commit.after')
     const found = rows[0]?.[0] ?? null

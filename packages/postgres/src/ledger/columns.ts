@@ -13,6 +13,8 @@ export interface Known {
   shapeId(shape: string): number
 }
 
+type Text = string | null
+
 export interface Columns {
   readonly values: readonly unknown[]
   /** Keys of the streams, in the order in which the store gives their ids. */
@@ -174,4 +176,40 @@ export function toColumns(group: readonly Prepared[], known: Known): Columns {
     ],
   }
 }
-type Text = string | null
+
+/** What `append_one_1` (function-one.ts) takes; undefined when the group is anything but one plain append to a known stream. */
+export function toOne(group: readonly Prepared[], known: Known): readonly unknown[] | undefined {
+  const [one] = group
+  const [part] = one?.parts ?? []
+  if (one === undefined || part === undefined || group.length > 1 || one.parts.length > 1) return undefined
+  if (one.blobs.length + one.guards.length + one.posts.length > 0 || part.refuse !== 0) return undefined
+  const stream = known.streamId(keyOf(part.ref))
+  const { records } = part
+  const [first, last] = [records[0]?.record, records.at(-1)?.record]
+  if (stream === undefined || first === undefined || last === undefined) return undefined
+  const isPlain = ({ record, changes }: (typeof records)[number]): boolean =>
+    changes.length === 0 && record.spill === undefined && (record.blobs === undefined || record.blobs.length === 0)
+  if (!records.every(isPlain)) return undefined
+  const text = (value: string | undefined): Text => (value === undefined ? null : toText(value))
+  const foreign = records.flatMap(({ record, foreign: refs }) => refs.map((ref) => [record.seq, toText(ref)] as const))
+  const folds = records.flatMap(({ record, fold }) => (fold && record.path !== undefined ? [toText(record.path)] : []))
+  return [
+    stream,
+    part.epoch,
+    first.seq,
+    first.prevHash,
+    last.seq,
+    last.hash,
+    plainArray(records.map(({ record }) => record.seq)),
+    plainArray(records.map(({ record }) => record.at)),
+    plainArray(records.map(({ shape }) => known.shapeId(shape))),
+    plainArray(records.map(({ record }) => record.hash + record.commitment + record.salt)),
+    textArray(records.map(({ record }) => text(record.path))),
+    textArray(records.map(({ record }) => text(record.fold))),
+    textArray(records.map(({ causes }) => causes)),
+    textArray(records.map(({ body }) => body)),
+    foreign.length === 0 ? null : plainArray(foreign.map(([seq]) => seq)),
+    foreign.length === 0 ? null : textArray(foreign.map(([, ref]) => ref)),
+    folds.length === 0 ? null : textArray(folds),
+  ]
+}

@@ -1,4 +1,5 @@
 import { copies } from './function-copies.ts'
+import { appendOne } from './function-one.ts'
 import { owning } from './function-owning.ts'
 import { functions } from './functions.ts'
 import { tables } from './tables.ts'
@@ -20,4 +21,5 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   { number: 1, what: 'tables', sql: tables },
   { number: 2, what: 'functions', sql: functions + owning + copies },
+  { number: 3, what: 'append of one stream', sql: appendOne },
 ]
