@@ -20,15 +20,17 @@ const subpaths = Object.values(manifest.exports).flatMap((target) =>
   typeof target === 'string' || target['convoke-source'] === undefined ? [] : [target['convoke-source']],
 )
 const threads = globSync('src/**/{worker,*-worker}.ts', { cwd: folder }).filter((path) => !path.includes('/testing/'))
-const input = Object.fromEntries([...subpaths, ...threads].map((path) => [basename(path, '.ts'), join(folder, path)]))
-if (Object.keys(input).length !== subpaths.length + threads.length)
-  throw new Error(`two entries have one name: ${[...subpaths, ...threads].join(', ')}`)
+const names = [...subpaths, ...threads].map((path) => basename(path, '.ts'))
+if (new Set(names).size !== names.length) throw new Error(`two entries have one name: ${names.join(', ')}`)
 
 for (const old of globSync('**/*.js', { cwd: dist })) rmSync(join(dist, old))
-const bundle = await rolldown({
-  input,
-  platform: 'node',
-  external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
-})
-await bundle.write({ dir: dist, format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'chunk-[hash].js' })
-await bundle.close()
+// A thread is a program of its own and shares no instance with its starter: one file each, so that it starts sooner.
+for (const paths of [subpaths, ...threads.map((path) => [path])]) {
+  const bundle = await rolldown({
+    input: Object.fromEntries(paths.map((path) => [basename(path, '.ts'), join(folder, path)])),
+    platform: 'node',
+    external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
+  })
+  await bundle.write({ dir: dist, format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'chunk-[hash].js' })
+  await bundle.close()
+}
