@@ -3,11 +3,16 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../core/errors.ts'
 import { busy, fromSqlite, isBusy, sqliteCode } from './errors.ts'
+import { upgrades } from './upgrades.ts'
 
 // The store's files and tables. Rows are in commit order (`position` is the rowid, given under the write lock), which
 // fills pages one after the other and is what `watch` reads; `records_place` is how a stream is read.
 
-export const storeFormat = 1
+/** The newest that this build reads. A store is made with `firstFormat` and rises when something in it asks for more. */
+export const storeFormat = 2
+const firstFormat = 1
+/** Something of the store is archived: builds that know nothing of that may not open it any more. */
+export const archivedFormat = 2
 
 const tables = `
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -116,15 +121,25 @@ function prepare(db: DatabaseSync, dir: string): void {
           next: 'choose another folder with --store',
         })
       db.exec(tables)
-      db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)').run('format', storeFormat)
+      db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)').run('format', firstFormat)
     }
     const format = db.prepare(`SELECT value FROM meta WHERE key = 'format'`).get() as { value: number } | undefined
     if (format === undefined || format.value > storeFormat) throw newer(dir, format?.value)
+    upgrade(db)
     db.exec('COMMIT')
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
+}
+
+function upgrade(db: DatabaseSync): void {
+  const made = db.prepare(`SELECT value FROM meta WHERE key = 'steps'`).get() as { value: number } | undefined
+  if ((made?.value ?? 0) >= upgrades.length) return
+  for (const step of upgrades.slice(made?.value ?? 0)) db.exec(step)
+  db.prepare(`INSERT INTO meta(key, value) VALUES ('steps', ?) ON CONFLICT DO UPDATE SET value = excluded.value`).run(
+    upgrades.length,
+  )
 }
 
 export function newer(dir: string, found: number | undefined): ConvokeError {
