@@ -52,6 +52,7 @@ export { causesText, outsideLabels, parseCauses, parseShape, shapeText, type Sha
 export type { Dispatcher } from './ports/dispatcher.ts'
 export type {
   AppendOptions,
+  ChangeListener,
   Claim,
   Guard,
   InboxMessage,

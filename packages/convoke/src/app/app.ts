@@ -152,7 +152,7 @@ export function createApp(parts: AppParts): App {
     if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
     return (opening ??= (async () => {
       const ledger = await parts.openLedger()
-      ledger.onChange(() => status.anyChanged())
+      ledger.onChange((changed) => status.anyChanged(changed))
       const handles: HandleDeps = {
         ledger,
         clock: parts.clock,

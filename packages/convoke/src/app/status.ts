@@ -1,3 +1,4 @@
+import { runIdOf, runStream } from '../core/projections.ts'
 import type { StreamRef } from '../ports/ledger.ts'
 import type { Entry } from '../replay/types.ts'
 
@@ -19,8 +20,8 @@ export interface StatusBoard {
   changed(ref: StreamRef): void
   /** This run has ended. */
   ended(ref: StreamRef, last: Entry): void
-  /** Some run may have changed. */
-  anyChanged(): void
+  /** Runs may have changed: these, or any. */
+  anyChanged(changed?: readonly StreamRef[]): void
   /** Calls all back once more; nothing is spaced from here on. */
   close(): void
 }
@@ -82,7 +83,12 @@ export function statusBoard(): StatusBoard {
     ended(ref, last) {
       for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener(last)
     },
-    anyChanged() {
+    anyChanged(changed) {
+      if (changed !== undefined) {
+        const keys = new Set(changed.map(({ tenant, stream }) => keyOf({ tenant, stream: runStream(runIdOf(stream)) })))
+        for (const key of keys) if (!driven.has(key)) for (const listener of [...(listeners.get(key) ?? [])]) listener()
+        return
+      }
       if (timer !== undefined || waiting === 0) return
       if (waiting <= few) {
         callOthers()

@@ -1,3 +1,4 @@
+import { runIdOf, runStream } from '../core/projections.ts'
 import { createHolds } from '../dispatch/holds.ts'
 import { createLooks } from '../dispatch/looks.ts'
 import type { Dispatcher } from '../ports/dispatcher.ts'
@@ -44,6 +45,7 @@ export function localDispatcher(options: LocalDispatcherOptions): Dispatcher {
   let unsubscribe: (() => void) | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
+  const runKeyOf = ({ tenant, stream }: StreamRef): string => keyOf({ tenant, stream: runStream(runIdOf(stream)) })
 
   async function sweep(): Promise<void> {
     looks.cancelTimer()
@@ -115,7 +117,10 @@ export function localDispatcher(options: LocalDispatcherOptions): Dispatcher {
       if (!looks.stopped && drive === undefined) {
         drive = toDrive
         looks.open()
-        unsubscribe = ledger.onChange(look)
+        unsubscribe = ledger.onChange((changed) => {
+          // What comes to runs that are driven here reaches them through their inboxes.
+          if (!(changed?.every((ref) => driven.has(runKeyOf(ref))) ?? false)) look()
+        })
         look()
       }
       return Promise.resolve()

@@ -159,7 +159,7 @@ export function createAppends(parts: {
         })
       throw error
     }
-    if (told) transaction.tell()
+    if (told) transaction.tell(part.tenant, part.stream)
   }
 
   function appendAll(batch: readonly WireAppend[], extras: WireExtras | null): void {
@@ -215,7 +215,7 @@ export function createAppends(parts: {
     write(part, stream, record)
     addMessage.run(stream.id, message.id, stream.seq)
     noteProjection(part, stream, record)
-    transaction.tell()
+    transaction.tell(message.tenant, message.stream)
     return { seq: stream.seq, duplicate: false }
   }
 

@@ -2,17 +2,22 @@ import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { ConvokeError, fromErrorData, type ErrorData } from '../core/errors.ts'
 import type { Probe } from '../ports/probe.ts'
-import type { Calls, Kind, Request, ToClient, WorkerOptions } from './protocol.ts'
+import type { Calls, Kind, Request, ToClient, Told, WorkerOptions } from './protocol.ts'
 
 // The caller's end of the ledger's thread. Invariants: a call made while the thread has nothing to do leaves at once;
 // those made meanwhile travel in one message for each turn of the event loop, in their order; every call is settled
 // exactly once, at the latest when the thread ends; the thread keeps the process alive only while a call is pending or
 // somebody holds on to it.
 
+export interface News {
+  readonly changed: Told
+  readonly grown: boolean
+}
+
 export interface Client {
   call<K extends Kind>(kind: K, ...args: Calls[K]['args']): Promise<Calls[K]['result']>
   /** Called with what was committed that others may want to know. */
-  onNews(listener: (news: { readonly changed: boolean; readonly grown: boolean }) => void): void
+  onNews(listener: (news: News) => void): void
   /** Keeps the process alive until the returned function is called. */
   hold(): () => void
   readonly closed: boolean
@@ -39,7 +44,7 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
   let holders = 0
   let closed: Promise<void> | undefined
   let ended = false
-  let news: (heard: { changed: boolean; grown: boolean }) => void = () => {}
+  let news: (heard: News) => void = () => {}
   let opened: (() => void) | undefined
   let failed: ((error: unknown) => void) | undefined
 
@@ -54,7 +59,7 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
     for (const [id, value] of message.results ?? []) settle(id)?.resolve(value)
     for (const [id, error] of message.errors ?? []) settle(id)?.reject(fromErrorData(error))
     if (waiting.size === 0 && holders === 0 && closed === undefined) worker.unref()
-    if (message.changed || message.grown) news({ changed: message.changed === true, grown: message.grown === true })
+    if (message.changed || message.grown) news({ changed: message.changed ?? false, grown: message.grown === true })
     if (message.probe !== undefined) pass(message.probe)
     if (message.opened) opened?.()
     if (message.failed !== undefined) failed?.(fromErrorData(message.failed))

@@ -193,10 +193,10 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     probe('commit.after')
     const { told, grown, acts } = transaction.finish()
     for (const act of acts) act()
-    if (told || grown) signals.committed(told)
+    if (told !== false || grown) signals.committed(told !== false)
     send({
       ...answers,
-      ...(told && wants.changes ? { changed: true } : undefined),
+      ...(told !== false && wants.changes ? { changed: told } : undefined),
       ...(grown && wants.records ? { grown: true } : undefined),
     })
     // The lock is free now, but not for long enough to be caught by chance.

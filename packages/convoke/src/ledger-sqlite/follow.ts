@@ -1,5 +1,5 @@
 import type { LedgerRecord } from '../core/record.ts'
-import type { Position } from '../ports/ledger.ts'
+import type { ChangeListener, Position } from '../ports/ledger.ts'
 import type { Client } from './client.ts'
 import { fromPage, type Shape } from './wire.ts'
 
@@ -12,7 +12,7 @@ export interface Followed {
 }
 
 export interface Followers {
-  onChange(listener: () => void): () => void
+  onChange(listener: ChangeListener): () => void
   watch(tenant: string, after: Position | 'now' | undefined): AsyncIterable<Followed>
   close(): void
 }
@@ -20,14 +20,16 @@ export interface Followers {
 const pageSize = 500
 
 export function createFollowers(client: Client, shapes: Map<number, Shape>): Followers {
-  const listeners = new Set<() => void>()
+  const listeners = new Set<ChangeListener>()
   const asleep = new Set<() => void>()
   let following = 0
   let ended = false
 
   client.onNews(({ changed, grown }) => {
     if (grown) wakeAll()
-    if (changed) for (const listener of listeners) listener()
+    if (changed === false) return
+    const refs = changed === true ? undefined : changed.map(([tenant, stream]) => ({ tenant, stream }))
+    for (const listener of listeners) listener(refs)
   })
   client.onClosed(end)
 
@@ -124,7 +126,7 @@ export function createFollowers(client: Client, shapes: Map<number, Shape>): Fol
   return {
     onChange(listener) {
       // The same function twice is two subscriptions.
-      const own = (): void => listener()
+      const own: ChangeListener = (changed) => listener(changed)
       listeners.add(own)
       if (listeners.size === 1) void interest()
       return () => {

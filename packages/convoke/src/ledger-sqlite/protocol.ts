@@ -159,13 +159,16 @@ export type ReadKind = Exclude<Kind, WriteKind | 'interest'>
 export type Request = { [K in Kind]: readonly [id: number, kind: K, args: Calls[K]['args']] }[Kind]
 export type ToWorker = { readonly calls: readonly Request[] } | { readonly close: true }
 
+/** Whom a commit may concern: nobody, those interested in these streams, or everybody. */
+export type Told = false | readonly (readonly [tenant: string, stream: string])[] | true
+
 export interface ToClient {
   /** Calls that succeeded without a result. */
   readonly done?: readonly number[]
   readonly results?: readonly (readonly [id: number, value: unknown])[]
   readonly errors?: readonly (readonly [id: number, error: ErrorData])[]
   /** Something was committed that concerns others (see Ledger.onChange). */
-  readonly changed?: boolean
+  readonly changed?: Exclude<Told, false>
   /** Records were committed. */
   readonly grown?: boolean
   readonly opened?: true

@@ -1,31 +1,35 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { Told } from './protocol.ts'
 import type { Memory } from './streams.ts'
 
 // Owns what the transaction of one group has to know: whether something was written that no savepoint can undo, and
 // what is to be done once it is committed. Invariant: effects on others (waking, telling, lease times) happen only
 // after the commit.
 
+/** Beyond so many it is told as of anything. */
+const manyTold = 256
+
 export interface Transaction {
   /** Runs in a savepoint; what it throws leaves nothing behind. */
   nested<T>(act: () => T): T
   /** Runs without one; what it throws spoils the whole group, whose members are then tried one by one. */
   unsaved(act: () => void): void
-  /** Others may want to know of this commit. */
-  tell(): void
+  /** Others may want to know of this commit: of what concerns this stream, or of anything. */
+  tell(tenant?: string, stream?: string): void
   /** Records were added. */
   grow(): void
   after(act: () => void): void
   start(): void
   /** Something was half-written outside a savepoint. */
   spoiled(): boolean
-  finish(): { readonly told: boolean; readonly grown: boolean; readonly acts: readonly (() => void)[] }
+  finish(): { readonly told: Told; readonly grown: boolean; readonly acts: readonly (() => void)[] }
 }
 
 export function createTransaction(db: DatabaseSync, memory: Memory): Transaction {
   const save = db.prepare('SAVEPOINT one')
   const release = db.prepare('RELEASE one')
   const undo = db.prepare('ROLLBACK TO one')
-  let told = false
+  let told: false | Map<string, readonly [string, string]> | true = false
   let grown = false
   let dirty = false
   let acts: (() => void)[] = []
@@ -52,8 +56,11 @@ export function createTransaction(db: DatabaseSync, memory: Memory): Transaction
       act()
       dirty = false
     },
-    tell() {
-      told = true
+    tell(tenant, stream) {
+      if (told === true) return
+      told ||= new Map()
+      if (tenant === undefined || stream === undefined || told.size >= manyTold) told = true
+      else told.set(`${tenant}\n${stream}`, [tenant, stream])
     },
     grow() {
       grown = true
@@ -68,6 +75,6 @@ export function createTransaction(db: DatabaseSync, memory: Memory): Transaction
       acts = []
     },
     spoiled: () => dirty || !db.isTransaction,
-    finish: () => ({ told, grown, acts }),
+    finish: () => ({ told: typeof told === 'boolean' ? told : [...told.values()], grown, acts }),
   }
 }

@@ -156,12 +156,18 @@ export interface Ledger {
     tenant: string,
     after?: Position | 'now',
   ): AsyncIterable<{ readonly position: Position; readonly record: LedgerRecord }>
-  /** Called after a commit, here or in another process, that may concern others (posts, ready runs). Returns the unsubscribe. */
-  onChange(listener: () => void): () => void
+  /**
+   * Called after a commit, here or in another process, that may concern others (posts, ready runs); with the streams that
+   * it concerns where those are known, without when anything may have changed. Hints: they may come twice, or for nothing.
+   * Returns the unsubscribe.
+   */
+  onChange(listener: ChangeListener): () => void
   /** What a ledger that can be moved offers (`convoke store copy`). */
   readonly transfer?: Transfer
   close(): Promise<void>
 }
+
+export type ChangeListener = (changed?: readonly StreamRef[]) => void
 
 /** A store written out and filled, record by record: hashes, salts, epochs and times stay, so chains and checkpoints hold. */
 export interface Transfer {

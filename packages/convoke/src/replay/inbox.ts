@@ -1,5 +1,5 @@
 import type { Json } from '../core/json.ts'
-import { inboxStream } from '../core/projections.ts'
+import { inboxStream, mayConcern } from '../core/projections.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Engine } from './engine.ts'
@@ -26,7 +26,8 @@ export function openInbox(runtime: Runtime, engine: Engine, history: History): I
   const own = history.started.record.stream
   let dirty = false
   let timer: NodeJS.Timeout | undefined
-  const unsubscribe = ledger.onChange(() => {
+  const unsubscribe = ledger.onChange((changed) => {
+    if (!mayConcern(changed, ref)) return
     timer ??= setTimeout(() => {
       timer = undefined
       dirty = true

@@ -40,7 +40,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   const salt = options.salt ?? (() => randomBytes(16).toString('hex'))
   const keys = new Map<string, Uint8Array>()
   const log: LedgerRecord[] = []
-  const listeners = new Set<() => void>()
+  const listeners = new Set<Parameters<Ledger['onChange']>[0]>()
   const workers: Workers = createWorkers()
   let state: State = {
     streams: new Map(),

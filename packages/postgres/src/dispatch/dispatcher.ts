@@ -2,6 +2,8 @@ import type pg from 'pg'
 import {
   createHolds,
   createLooks,
+  runIdOf,
+  runStream,
   type Clock,
   type Dispatcher,
   type Ledger,
@@ -80,6 +82,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   let unsubscribe: (() => void) | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
+  const runKeyOf = ({ tenant, stream }: StreamRef): string => keyOf({ tenant, stream: runStream(runIdOf(stream)) })
   const free = (): number => (looks.stopped ? 0 : concurrency - driven.size)
 
   async function sweep(): Promise<void> {
@@ -261,7 +264,11 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         drive = undefined
         throw error
       }
-      unsubscribe = ledger.onChange(() => lookIn(1 + (Math.random() + driven.size / concurrency) * spreadMs))
+      unsubscribe = ledger.onChange((changed) => {
+        // What comes to runs that are driven here reaches them through their inboxes.
+        if (changed?.every((ref) => driven.has(runKeyOf(ref))) ?? false) return
+        lookIn(1 + (Math.random() + driven.size / concurrency) * spreadMs)
+      })
       look()
     },
     async stop() {

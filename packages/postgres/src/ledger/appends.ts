@@ -42,8 +42,8 @@ export function createAppends(parts: {
   readonly lanes: number
   readonly shapes: Shapes
   readonly salt: () => string
-  /** Something was committed; `told` when it concerns others. */
-  readonly committed: (told: boolean) => void
+  /** Something was committed; `told` are the streams in it of which others may want to know. */
+  readonly committed: (told: readonly StreamRef[]) => void
   readonly probe?: ((point: string) => void) | undefined
 }): Appends {
   const { database, schema, shapes, salt, committed, probe } = parts
@@ -114,10 +114,10 @@ export function createAppends(parts: {
     }
     const posted = group.map(() => [] as Posted[])
     if (reply === undefined) {
-      committed(false)
+      committed([])
       return posted.map((value) => ({ value }))
     }
-    committed(reply.told)
+    committed(reply.told ? toldIn(group) : [])
     for (const [append, seq, duplicate] of reply.posted) posted[append - 1]?.push({ seq, duplicate })
     const outcomes: Outcome<readonly Posted[]>[] = posted.map((value) => ({ value }))
     for (const answer of reply.answers) {
@@ -191,6 +191,14 @@ export function createAppends(parts: {
     idle: () => groups.idle(),
     close: () => groups.close(),
   }
+}
+
+/** Streams to which something was posted, and those with records that change a projection. */
+function toldIn(group: readonly Prepared[]): readonly StreamRef[] {
+  return group.flatMap(({ parts, posts }) => [
+    ...parts.filter(({ records }) => records.some(({ changes }) => changes.length > 0)).map(({ ref }) => ref),
+    ...posts.map(({ ref }) => ref),
+  ])
 }
 
 /** What is left of an append when some of its records stand there already: guards and posts are for the rest. */

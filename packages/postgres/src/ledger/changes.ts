@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { ChangeListener, StreamRef } from 'convoke/adapter'
 import type { Database } from './database.ts'
 
 // Tells others, and our own listeners, that something was committed which may concern them. Hints only: they may be
@@ -9,9 +10,9 @@ import type { Database } from './database.ts'
 // not synced at all.
 
 export interface Changes {
-  onChange(listener: () => void): () => void
-  /** We committed something that concerns others. */
-  tell(): void
+  onChange(listener: ChangeListener): () => void
+  /** We committed something that concerns others: those interested in these streams, or everybody. */
+  tell(changed?: readonly StreamRef[]): void
   /** A notification came in. */
   hear(payload: string): void
   /** The way to notifications was lost for a while, or has just been made. */
@@ -20,6 +21,10 @@ export interface Changes {
   flush(): Promise<void>
   close(): void
 }
+
+/** Postgres takes notifications of up to 8,000 bytes. */
+const payloadBytes = 7_500
+const manyRefs = 200
 
 const gatherMs = 4
 const lookMs = 2_000
@@ -34,22 +39,26 @@ export function createChanges(parts: {
 }): Changes {
   const { database, schema, channel, grown } = parts
   const own = randomUUID()
-  const listeners = new Set<() => void>()
+  const listeners = new Set<ChangeListener>()
+  /** What the next notification tells of. */
+  let untold: readonly StreamRef[] | undefined = []
   let timer: NodeJS.Timeout | undefined
   let looking: NodeJS.Timeout | undefined
   let seen: string | undefined
   let sending: Promise<unknown> = Promise.resolve()
   let closed = false
 
-  function call(): void {
+  function call(changed?: readonly StreamRef[]): void {
     grown()
-    for (const listener of [...listeners]) if (listeners.has(listener)) listener()
+    for (const listener of [...listeners]) if (listeners.has(listener)) listener(changed)
   }
 
   function send(): void {
     timer = undefined
+    const payload = payloadOf(own, untold)
+    untold = []
     sending = database
-      .query({ text: 'SELECT pg_notify($1, $2)', values: [channel, own], repeat: false, name: 'convoke notify' })
+      .query({ text: 'SELECT pg_notify($1, $2)', values: [channel, payload], repeat: false, name: 'convoke notify' })
       .catch(() => undefined)
   }
 
@@ -63,7 +72,7 @@ export function createChanges(parts: {
   return {
     onChange(listener) {
       // The same function twice is two subscriptions.
-      const mine = (): void => listener()
+      const mine: ChangeListener = (changed) => listener(changed)
       listeners.add(mine)
       if (listeners.size === 1 && !closed) {
         parts.onListen()
@@ -76,14 +85,16 @@ export function createChanges(parts: {
         seen = undefined
       }
     },
-    tell() {
-      call()
+    tell(changed) {
+      call(changed)
+      if (changed === undefined) untold = undefined
+      else if (untold !== undefined) untold = untold.length > manyRefs ? undefined : [...untold, ...changed]
       if (!closed) timer ??= setTimeout(send, gatherMs)
     },
     hear(payload) {
-      if (payload !== own) call()
+      if (!payload.startsWith(own)) call(refsOf(payload))
     },
-    catchUp: call,
+    catchUp: () => call(),
     async flush() {
       if (timer !== undefined) {
         clearTimeout(timer)
@@ -97,5 +108,23 @@ export function createChanges(parts: {
       clearTimeout(timer)
       listeners.clear()
     },
+  }
+}
+
+/** The sender's id; and, if they are few enough, the streams: without them, anything may have changed. */
+function payloadOf(own: string, changed: readonly StreamRef[] | undefined): string {
+  if (changed === undefined || changed.length > manyRefs) return own
+  const refs = new Map(changed.map(({ tenant, stream }) => [`${tenant}\n${stream}`, [tenant, stream]]))
+  const payload = `${own} ${JSON.stringify([...refs.values()])}`
+  return Buffer.byteLength(payload) > payloadBytes ? own : payload
+}
+
+function refsOf(payload: string): readonly StreamRef[] | undefined {
+  const at = payload.indexOf(' ')
+  if (at < 0) return undefined
+  try {
+    return (JSON.parse(payload.slice(at + 1)) as [string, string][]).map(([tenant, stream]) => ({ tenant, stream }))
+  } catch {
+    return undefined
   }
 }

@@ -123,7 +123,7 @@ function compose(
     lanes: options.lanes ?? 2,
     shapes,
     salt,
-    committed: (told) => (told ? changes.tell() : followers.grown()),
+    committed: (told) => (told.length > 0 ? changes.tell(told) : followers.grown()),
     probe: options.probe,
   })
   const tenantKey = async (tenant: string): Promise<Uint8Array> => {

@@ -1,3 +1,4 @@
+import type { StreamRef } from '../../ports/ledger.ts'
 import { createChain } from '../chain.ts'
 import { message, ref, startRun, withLedger, type Part } from './support.ts'
 
@@ -71,21 +72,27 @@ export const following: Part = ({ describe, it, expect }, open) => {
       'hears of posts and ready runs, here and elsewhere, until unsubscribed',
       withLedger(open, async (ledger, { another }) => {
         const second = await another()
-        let wake: (() => void) | undefined
+        const listeners = new Set<(changed: readonly StreamRef[] | undefined) => void>()
         let heard = 0
-        const unsubscribe = ledger.onChange(() => {
+        const unsubscribe = ledger.onChange((changed) => {
           heard += 1
-          wake?.()
+          for (const listener of listeners) listener(changed)
         })
-        const change = async (act: () => Promise<unknown>): Promise<void> => {
-          const news = new Promise<void>((resolve) => (wake = resolve))
+        /** Resolves when the ledger says that this stream, or anything, may have changed. */
+        const change = async (act: () => Promise<unknown>, stream: string): Promise<void> => {
+          const { promise, resolve } = Promise.withResolvers<void>()
+          const listener = (changed: readonly StreamRef[] | undefined): void => {
+            if (changed?.some((it) => it.tenant === 'acme' && it.stream === stream) ?? true) resolve()
+          }
+          listeners.add(listener)
           await act()
-          await news
+          await promise
+          listeners.delete(listener)
         }
-        await change(() => startRun(ledger, 'r1'))
-        await change(() => startRun(second, 'r2'))
-        await change(() => second.post(ref('inbox/r1'), message('m1')))
-        await change(() => ledger.post(ref('inbox/r1'), message('m2')))
+        await change(() => startRun(ledger, 'r1'), 'run/r1')
+        await change(() => startRun(second, 'r2'), 'run/r2')
+        await change(() => second.post(ref('inbox/r1'), message('m1')), 'inbox/r1')
+        await change(() => ledger.post(ref('inbox/r1'), message('m2')), 'inbox/r1')
         unsubscribe()
         await ledger.head(ref('run/r1'))
         const before = heard
