@@ -11,6 +11,7 @@ export const changedAt = `json_extract(row, '$.updatedAt')`
 const lists = `
 CREATE INDEX runs_status ON runs(tenant, status, started, run);
 CREATE INDEX runs_workflow ON runs(tenant, workflow, started, run);
+CREATE INDEX runs_workflow_status ON runs(tenant, workflow, status, started, run);
 CREATE INDEX runs_ready ON runs(priority DESC, due, tenant, run) WHERE due IS NOT NULL;
 CREATE INDEX runs_ready_tenant ON runs(tenant, priority DESC, due, run) WHERE due IS NOT NULL;
 CREATE INDEX approvals_status ON approvals(tenant, status, requested, id);

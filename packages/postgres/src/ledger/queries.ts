@@ -28,14 +28,15 @@ export interface Queries {
 }
 
 export function createQueries(database: Database, schema: string): Queries {
-  const owned = `(r.status = 'queued' AND EXISTS (SELECT FROM ${schema}.streams s WHERE s.id = r.stream AND s.owner IS NOT NULL))`
-  const priorities = `WITH RECURSIVE p(priority) AS (
-      (SELECT priority FROM ${schema}.runs WHERE due IS NOT NULL ORDER BY priority DESC LIMIT 1)
+  // Scalar subqueries: an EXISTS may be answered by reading the whole table once, which the planner takes for cheaper.
+  const owned = `(r.status = 'queued' AND (SELECT s.owner FROM ${schema}.streams s WHERE s.id = r.stream) IS NOT NULL)`
+  const priorities = (of: string): string => `WITH RECURSIVE p(priority) AS (
+      (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL ${of} ORDER BY r.priority DESC LIMIT 1)
     UNION ALL
-      SELECT (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL AND r.priority < p.priority
+      SELECT (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL ${of} AND r.priority < p.priority
         ORDER BY r.priority DESC LIMIT 1) FROM p WHERE p.priority IS NOT NULL)`
-  const free = `NOT EXISTS (SELECT FROM ${schema}.streams s JOIN ${schema}.workers w ON w.id = s.owner
-    WHERE s.id = r.stream AND w.expires > clock_timestamp() AND NOT w.gone)`
+  const free = `coalesce((SELECT w.gone OR w.expires <= clock_timestamp() FROM ${schema}.streams s
+    JOIN ${schema}.workers w ON w.id = s.owner WHERE s.id = r.stream), true)`
 
   function toRun([doc, owned]: readonly (string | null)[]): RunRow {
     const row = fromJsonb(doc as string) as RunRow
@@ -45,19 +46,29 @@ export function createQueries(database: Database, schema: string): Queries {
   /** Conditions by what the filter names; values are parameters always. */
   function runsQuery(filter: RunFilter): { text: string; values: unknown[] } {
     const values: unknown[] = [toText(checkTenant(filter.tenant)), filter.limit ?? 100]
-    const where = ['r.tenant = $1']
     const add = (value: unknown): string => `$${values.push(value)}`
+    const tagged = filter.tag !== undefined
+    const key = tagged ? 't' : 'r'
+    const where = tagged ? [`t.tenant = $1 AND t.tag = ${add(toText(filter.tag))}`] : ['r.tenant = $1']
     if (filter.workflow !== undefined) where.push(`r.workflow = ${add(toText(filter.workflow))}`)
-    if (filter.tag !== undefined) where.push(`r.doc->'tags' ? ${add(toText(filter.tag))}`)
     if (filter.before !== undefined)
       where.push(
-        `(r.started, r.run) < (SELECT b.started, b.run FROM ${schema}.runs b WHERE b.tenant = $1 AND b.run = ${add(toText(filter.before))})`,
+        `(${key}.started, ${key}.run) < (SELECT b.started, b.run FROM ${schema}.runs b WHERE b.tenant = $1 AND b.run = ${add(toText(filter.before))})`,
       )
+    const source = tagged
+      ? `${schema}.run_tags t JOIN ${schema}.runs r ON r.tenant = t.tenant AND r.run = t.run`
+      : `${schema}.runs r`
     const order = 'ORDER BY started DESC, run DESC LIMIT $2'
     const one = (more: readonly string[]): string =>
-      `SELECT r.doc, ${owned} AS owned, r.started, r.run FROM ${schema}.runs r WHERE ${[...where, ...more].join(' AND ')} ${order}`
+      `SELECT r.doc, ${owned} AS owned, ${key}.started AS started, ${key}.run AS run FROM ${source} WHERE ${[...where, ...more].join(' AND ')} ${order}`
     if (filter.status === undefined) return { text: one([]), values }
     const wanted = new Set<RunStatus>(filter.status)
+    // Tags walk in their own order already; which of them have the status is looked up one by one.
+    if (tagged)
+      return {
+        text: one([`CASE WHEN ${owned} THEN 'running' ELSE r.status END = ANY (${add([...wanted])})`]),
+        values,
+      }
     const walks = [...wanted].map((status) =>
       one([`r.status = ${add(status)}`, ...(status === 'queued' && !wanted.has('running') ? [`NOT ${owned}`] : [])]),
     )
@@ -99,7 +110,7 @@ export function createQueries(database: Database, schema: string): Queries {
     async ready({ now, limit, tenant }) {
       const of = tenant === undefined ? '' : 'AND r.tenant = $3'
       const rows = await database.query({
-        text: `${priorities} SELECT found.* FROM p CROSS JOIN LATERAL (
+        text: `${priorities(of)} SELECT found.* FROM p CROSS JOIN LATERAL (
             SELECT r.tenant, r.run, r.due, r.priority FROM ${schema}.runs r
               WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due <= $1 ${of} AND ${free}
               ORDER BY r.due, r.tenant, r.run LIMIT $2) AS found
@@ -115,7 +126,7 @@ export function createQueries(database: Database, schema: string): Queries {
     },
     async nextDue(now) {
       const [row] = await database.query({
-        text: `${priorities} SELECT min(found.due) FROM p CROSS JOIN LATERAL (SELECT r.due FROM ${schema}.runs r
+        text: `${priorities('')} SELECT min(found.due) FROM p CROSS JOIN LATERAL (SELECT r.due FROM ${schema}.runs r
           WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due > $1 ORDER BY r.due LIMIT 1) AS found`,
         values: [now],
         name: `convoke ${schema} due`,
