@@ -51,6 +51,8 @@ export interface ChildOptions {
   /** A command in front, such as a tracer. */
   readonly under?: readonly string[]
   readonly flags?: readonly string[]
+  /** Milliseconds until it is ended; five minutes unless said. */
+  readonly limitMs?: number
   /** Sees each figure as it comes. */
   readonly onFigure?: (figure: Figure) => void
 }
@@ -85,17 +87,21 @@ export function createBench(options: Pick<Bench, 'small' | 'source'>, print: (me
         rmSync(dir, { recursive: true, force: true })
       }
     },
-    async scene(workload, scene, size, dir, { under = [], flags = [], onFigure } = {}) {
+    async scene(workload, scene, size, dir, { under = [], flags = [], limitMs = timeoutMs, onFigure } = {}) {
       mkdirSync(dir, { recursive: true })
       const spawnedAt = String(process.hrtime.bigint())
       const order: Order = { workload, scene, dir, size, small: options.small, spawnedAt }
       const program = [...conditions, ...flags, join(import.meta.dirname, 'child.ts'), JSON.stringify(order)]
       const figures: Figure[] = []
-      const ended = await runProgram([...under, process.execPath, ...program], (line) => {
-        const figure = JSON.parse(line) as Figure
-        figures.push(figure)
-        onFigure?.(figure)
-      })
+      const ended = await runProgram(
+        [...under, process.execPath, ...program],
+        (line) => {
+          const figure = JSON.parse(line) as Figure
+          figures.push(figure)
+          onFigure?.(figure)
+        },
+        limitMs,
+      )
       return { figures, ...ended }
     },
   }

@@ -17,6 +17,7 @@ import { measure as conversation } from './conversation.ts'
 import { measure as fanout } from './fanout.ts'
 import { createBench, type Bench } from './harness.ts'
 import { measure as gateway } from './gateway.ts'
+import { measure as growth } from './growth.ts'
 import { measure as install } from './install.ts'
 import { measureLedger } from './ledger-lines.ts'
 import { measureFsyncRate, measureSqliteCommitRate } from './limits.ts'
@@ -42,6 +43,7 @@ const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promi
   scale,
   gateway,
   specs,
+  growth,
 }
 
 const { values: options } = parseArgs({
