@@ -38,6 +38,12 @@ export interface Leases {
   close(): Promise<void>
 }
 
+interface Found {
+  readonly changed: boolean
+  readonly workers: number
+  readonly suspected: boolean
+}
+
 interface Held {
   /** When the last renewal that succeeded was sent. */
   mono: number
@@ -49,6 +55,8 @@ interface Held {
 const graceMs = 500
 /** How often all workers together look after each other, in milliseconds. */
 const lookMs = 400
+/** How far apart the looks of several workers at one suspect are, in milliseconds. */
+const spreadMs = 100
 
 export function marginOf(leaseMs: number): number {
   return Math.min(leaseMs / 5, 1_000)
@@ -105,7 +113,8 @@ export function createLeases(parts: {
     if (looking === undefined) look(1)
   }
 
-  function look(workers: number): void {
+  /** The next look. When somebody is suspected it comes as soon as the grace has passed: his runs wait for it. */
+  function look(workers: number, suspected = false): void {
     if (closed) return
     // All together look about once in `lookMs`, however many they are.
     looking = setTimeout(
@@ -114,16 +123,18 @@ export function createLeases(parts: {
           look(workers)
           return
         }
-        database.query({ text: `SELECT ${schema}.look_after_1($1)`, values: [graceMs], repeat: false }).then(
+        database.query({ text: `SELECT ${schema}.look_after_2($1)`, values: [graceMs], repeat: false }).then(
           ([row]) => {
-            const found = JSON.parse(row?.[0] ?? '{}') as { readonly changed: boolean; readonly workers: number }
+            const found = JSON.parse(row?.[0] ?? '{}') as Found
             if (found.changed) tell()
-            look(found.workers)
+            look(found.workers, found.suspected)
           },
           () => look(workers),
         )
       },
-      Math.max(1, Math.min(workers, 100)) * lookMs * (0.5 + Math.random()),
+      suspected
+        ? graceMs + Math.random() * spreadMs
+        : Math.max(1, Math.min(workers, 100)) * lookMs * (0.5 + Math.random()),
     ).unref()
   }
 
