@@ -2,7 +2,7 @@
  * tau2's 114 retail tasks: undisturbed with and without approval of each write, then each of them killed right before
  * and right after every call.
  *
- *     node bench/tau2.ts [--json] [--task ID]... [--calm] [--every N]
+ *     node bench/tau2.ts [--json] [--task ID]... [--calm] [--every N] [--jobs N]
  */
 import { parseArgs } from 'node:util'
 import { crashTask, replayAll } from './tau2/replay.ts'
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     task: { type: 'string', multiple: true },
     calm: { type: 'boolean', default: false },
     every: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: '2' },
   },
 })
 const data = retailData()
@@ -33,11 +34,12 @@ if (data === undefined) {
   if (!values.calm)
     for (const { id, steps } of readTasks(data)) {
       if (steps.length === 0 || values.task?.includes(id) === false) continue
-      const { cases, killed, failures } = await crashTask(data, id, Number(values.every))
+      const { cases, killed, failures } = await crashTask(data, id, Number(values.every), Number(values.jobs))
       total.tasks++
       total.cases += cases
       total.killed += killed
       total.failures += failures.length
+      console.error(`task ${id}: ${cases} cases, ${killed} killed, ${failures.length} failures; ${total.cases} in all`)
       for (const failure of failures)
         console.error(`task ${id}, ${failure.point}#${failure.occurrence}: ${failure.why}`)
     }

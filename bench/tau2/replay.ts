@@ -46,7 +46,7 @@ export async function replayAll(data: string, approve: boolean): Promise<Replaye
 }
 
 /** Kills one task right before and right after each of its calls, and holds the book against the recorded writes. */
-export async function crashTask(data: string, id: string, every = 1): Promise<CrashReport> {
+export async function crashTask(data: string, id: string, every = 1, jobs = 2): Promise<CrashReport> {
   return crashEverywhere({
     program: join(import.meta.dirname, 'program.ts'),
     args: (dir) => [dir, data, id],
@@ -54,7 +54,7 @@ export async function crashTask(data: string, id: string, every = 1): Promise<Cr
     points: (point) => point.startsWith('tool.'),
     execArgv: ['--conditions=convoke-source'],
     every,
-    concurrency: 2,
+    concurrency: jobs,
     timeoutMs: 120_000,
   })
 }
