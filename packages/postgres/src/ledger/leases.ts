@@ -54,7 +54,7 @@ interface Held {
 /** How long a session must be away before others take over, in milliseconds. */
 const graceMs = 500
 /** How often all workers together look after each other, in milliseconds. */
-const lookMs = 400
+const lookMs = 300
 /** How far apart the looks of several workers at one suspect are, in milliseconds. */
 const spreadMs = 100
 
@@ -116,7 +116,7 @@ export function createLeases(parts: {
   /** The next look. When somebody is suspected it comes as soon as the grace has passed: his runs wait for it. */
   function look(workers: number, suspected = false): void {
     if (closed) return
-    // All together look about once in `lookMs`, however many they are.
+    // Those who are left when one is gone look about once in `lookMs` together, however many they are.
     looking = setTimeout(
       () => {
         if (held.size === 0) {
@@ -134,7 +134,7 @@ export function createLeases(parts: {
       },
       suspected
         ? graceMs + Math.random() * spreadMs
-        : Math.max(1, Math.min(workers, 100)) * lookMs * (0.5 + Math.random()),
+        : Math.max(1, Math.min(workers - 1, 100)) * lookMs * (0.5 + Math.random()),
     ).unref()
   }
 
