@@ -75,7 +75,7 @@ export async function measure(bench: Bench): Promise<void> {
         size: Number(size),
         value,
         unit,
-        ...(value === null || before === undefined ? {} : { ratio: value / before, against: `${sizes[0]} records` }),
+        ...(value === null || before === undefined ? {} : { ratio: value / before, against: `${sizes[0] ?? 0} records` }),
         ...(note === undefined ? {} : { note }),
       })
     }

@@ -1,5 +1,16 @@
 // For authors of adapters: what a ledger, a dispatcher or a transport of another package is made of. The pure functions
 // decide what records mean, so that all ledgers mean the same.
+export {
+  archiveItems,
+  blobsOf,
+  restoreItems,
+  runArchived,
+  runNeeded,
+  type ArchiveBatch,
+  type ArchiveCount,
+  type ArchiveItem,
+  type StreamHead,
+} from './core/archive.ts'
 export { canonicalize, deepFreeze } from './core/canonical.ts'
 export { ConvokeError, fromErrorData, isConvokeError, toErrorData, type ErrorData } from './core/errors.ts'
 export { sha256 } from './core/hash.ts'
@@ -52,6 +63,7 @@ export { causesText, outsideLabels, parseCauses, parseShape, shapeText, type Sha
 export type { Dispatcher } from './ports/dispatcher.ts'
 export type {
   AppendOptions,
+  Archive,
   ChangeListener,
   Claim,
   Guard,

@@ -61,6 +61,9 @@ export const codes = {
   LEDGER_CLOSED: { handling: 'unreachable', says: 'the ledger is closed' },
   LEDGER_IO: { handling: 'unreachable', says: 'the store could not be read or written' },
   BLOB_MISSING: { handling: 'corrupt', says: 'a blob that a record refers to is not there' },
+  RUN_ARCHIVED: { handling: 'usage', says: 'the run was archived; its records are in a file' },
+  RUN_NEEDED: { handling: 'conflict', says: 'a run cannot be archived while something still needs it' },
+  ARCHIVE_INVALID: { handling: 'corrupt', says: 'an archive is not what was taken out of the store' },
   // runs
   RUN_EXISTS: { handling: 'conflict', says: 'a run with that id has another workflow or input' },
   RUN_FAILED: { handling: 'failed', says: 'the run failed' },

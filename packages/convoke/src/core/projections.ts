@@ -29,6 +29,8 @@ export interface RunRow {
   readonly forkOf?: string
   /** Code of the error that ended or stopped it. */
   readonly error?: string
+  /** When its records were archived, in milliseconds: this row and its streams' heads are all that is left of it here. */
+  readonly archived?: number
 }
 
 export type ApprovalStatus = 'pending' | 'approved' | 'rejected' | 'corrected' | 'expired' | 'withdrawn'
@@ -38,8 +40,8 @@ export interface ApprovalRow {
   readonly id: string
   readonly run: string
   readonly path: string
-  /** `call`: a held tool call. `decision`: a question of the workflow. `maybe-executed`: an unknown outcome. `held-effect`: a fork's effect. */
-  readonly kind: 'call' | 'decision' | 'maybe-executed' | 'held-effect'
+  /** `call`: a held tool call. `decision`: a question of the workflow. `maybe-executed`: an unknown outcome. `held-effect`: a fork's effect. `answer`: what a tool or a model answered. */
+  readonly kind: 'call' | 'decision' | 'maybe-executed' | 'held-effect' | 'answer'
   readonly title: string
   readonly category?: string
   /** Group that is asked now; escalation changes it. */

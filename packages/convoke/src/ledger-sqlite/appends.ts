@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import type { Labels } from '../core/labels.ts'
@@ -22,6 +23,8 @@ export interface Appends {
   post(message: WirePost): Posted
   /** Records of a copy, of any epoch and also of inboxes: only position and hash count. @throws POSITION_STALE */
   copy(tenant: string, records: readonly (readonly [stream: string, record: WireRecord])[]): void
+  /** A record of an archived stream, at the position that it had; what stands there already is passed over. */
+  restore(tenant: string, stream: string, position: number, record: WireRecord): void
 }
 
 export function createAppends(parts: {
@@ -38,6 +41,10 @@ export function createAppends(parts: {
     'INSERT INTO records(stream, seq, epoch, at, shape, hash, commitment, salt, path, fold, causes, blobs, spill, payload)' +
       ' VALUES (?, ?, ?, ?, ?, unhex(?), unhex(?), unhex(?), ?, ?, ?, ?, ?, ?)',
   )
+  const insertAt = db.prepare(
+    'INSERT OR IGNORE INTO records(stream, seq, epoch, at, shape, hash, commitment, salt, path, fold, causes, blobs, spill, payload, position)' +
+      ' VALUES (?, ?, ?, ?, ?, unhex(?), unhex(?), unhex(?), ?, ?, ?, ?, ?, ?, ?)',
+  )
   const findHash = db.prepare('SELECT hash FROM records WHERE stream = ? AND seq = ?')
   const addFold = db.prepare('INSERT OR IGNORE INTO folds(stream, path) VALUES (?, ?)')
   const addDependent = db.prepare('INSERT OR IGNORE INTO dependents(tenant, ref, stream, seq) VALUES (?, ?, ?, ?)')
@@ -46,6 +53,7 @@ export function createAppends(parts: {
 
   /** The records that are not stored yet, after everything that can refuse them. */
   function check(part: WireAppend, stream: Stream | undefined): readonly WireRecord[] {
+    if (stream?.archived) throw runArchived(part.stream)
     const fresh = part.records.filter((record) => !isStored(record, stream))
     const first = fresh[0]
     if (first === undefined) return fresh
@@ -96,14 +104,20 @@ export function createAppends(parts: {
     if (stream !== undefined && stream.owner !== null) leases.check(stream.owner)
   }
 
-  function write(part: { readonly tenant: string }, stream: Stream, record: WireRecord, copied = false): void {
+  function write(
+    part: { readonly tenant: string },
+    stream: Stream,
+    record: WireRecord,
+    copied = false,
+    position?: number,
+  ): void {
     const [seq, epoch, at, shape, path, fold, causes, foreign, blobList, spill, salt, commitment, , hash, payload] =
       record
     const { tenant } = part
     const ids =
       blobList === null ? null : JSON.stringify(blobList.split(' ').map((hash) => blobs.id(tenant, hash, copied)))
     const spillId = spill === null ? null : blobs.id(tenant, spill, copied)
-    insert.run(
+    const row = [
       stream.id,
       seq,
       epoch,
@@ -118,9 +132,12 @@ export function createAppends(parts: {
       ids,
       spillId,
       payload,
-    )
-    stream.seq = seq
-    stream.hash = hash
+    ] as const
+    if (position === undefined) {
+      insert.run(...row)
+      stream.seq = seq
+      stream.hash = hash
+    } else insertAt.run(...row, position)
     if (foreign !== null)
       for (const ref of JSON.parse(foreign) as string[]) addDependent.run(tenant, ref, stream.id, seq)
     const ends = shape.startsWith('[1,"step.completed"') || shape.startsWith('[1,"step.failed"')
@@ -190,6 +207,7 @@ export function createAppends(parts: {
         next: 'use append',
       })
     const stream = memory.find(message.tenant, message.stream) ?? memory.create(message.tenant, message.stream)
+    if (stream.archived) throw runArchived(message.stream)
     const seen = findMessage.get(stream.id, message.id) as { seq: number } | undefined
     if (seen !== undefined) return { seq: seen.seq, duplicate: true }
     const sealed = seal(
@@ -250,6 +268,10 @@ export function createAppends(parts: {
         const erased = record[10] === '' || (record[9] !== null && blobs.get(tenant, record[9]) === undefined)
         if (!erased) noteProjection(part, stream, record)
       }
+    },
+    restore(tenant, name, position, record) {
+      const stream = memory.find(tenant, name)
+      if (stream?.archived) write({ tenant }, stream, record, true, position)
     },
   }
 }

@@ -24,13 +24,19 @@ export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
   const findErased = db.prepare('SELECT id FROM blobs WHERE tenant = ? AND hash = ?')
   const restore = db.prepare('UPDATE blobs SET bytes = ? WHERE id = ?')
   const read = db.prepare('SELECT bytes FROM blobs WHERE tenant = ? AND hash = ?')
+  const keep = db.prepare('DELETE FROM orphans WHERE blob = ?')
   const hashOf = db.prepare('SELECT hash FROM blobs WHERE id = ?')
   const hashes = new Map<number, string>()
 
   return {
     put(tenant, blobs) {
       for (const blob of blobs) {
-        if (memory.blob(tenant, blob.hash) !== undefined) continue
+        const known = memory.blob(tenant, blob.hash)
+        if (known !== undefined) {
+          // Whoever stores it again is about to refer to it: it is not to be swept away (archive.ts).
+          keep.run(known)
+          continue
+        }
         if (sha256(blob.bytes) !== blob.hash)
           throw new ConvokeError('LEDGER_CORRUPT', `the bytes of blob ${blob.hash} have another hash`, {
             details: { hash: blob.hash },

@@ -2,6 +2,7 @@ import { kill, pid } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import { createAppends } from './appends.ts'
+import { createArchive } from './archive.ts'
 import { createBlobs } from './blobs.ts'
 import { busy, fromSqlite, isBusy } from './errors.ts'
 import { createGuards } from './guards.ts'
@@ -64,6 +65,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   const leases = createLeases({ db, dir, leaseMs: options.leaseMs, memory, transaction })
   const appends = createAppends({ db, memory, blobs, guards, leases, projections, transaction })
   const imports = createImports({ db, memory, blobs, appends, transaction })
+  const archive = createArchive({ db, memory, blobs, leases, projections, appends, transaction })
   const reads = createReads(db, blobs)
   const queries = createQueries(db, leases)
   rebuildWhenOld(db, dir, projections, blobs)
@@ -95,11 +97,16 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     importBegin: (...args) => imports.begin(...args),
     importBatch: (batch) => transaction.nested(() => imports.write(batch)),
     importEnd: (tenant) => imports.end(tenant),
+    archiveDrop: (...args) => transaction.nested(() => archive.drop(...args)),
+    archiveWrite: (batch) => transaction.nested(() => archive.write(batch)),
+    archiveEnd: (...args) => transaction.nested(() => archive.end(...args)),
+    archiveSweep: (...args) => transaction.nested(() => archive.sweep(...args)),
   }
   const readTable: ReadTable = {
     ...reads,
     ...queries,
     ...createExports(db, leases),
+    ...archive.reads,
     getBlob: (...args) => blobs.get(...args),
     guardOwner: (...args) => guards.owner(...args),
   }

@@ -7,6 +7,7 @@ import type { AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } fro
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
 import { startClient } from './client.ts'
+import { createClientArchive } from './client-archive.ts'
 import { createClientLease } from './client-lease.ts'
 import { createFollowers } from './follow.ts'
 import type { CrashAt, Page, WireAppend } from './protocol.ts'
@@ -117,6 +118,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     watch: (tenant, after) => followers.watch(checkTenant(tenant), after),
     onChange: (listener) => followers.onChange(listener),
     transfer: createTransfer(client, shapes),
+    archive: createClientArchive(client, shapes),
     close: async () => {
       followers.close()
       await client.close()

@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Head } from '../core/record.ts'
 import { isBusy } from './errors.ts'
@@ -196,6 +197,7 @@ export function createLeases(parts: {
           details: { stream: name },
           next: 'list runs with `convoke runs`',
         })
+      if (stream.archived) throw runArchived(name)
       if (stream.owner !== null && stream.owner !== worker) {
         const row = find.get(stream.owner) as Row | undefined
         if (row !== undefined && judge(row)) throw owned(name, row)

@@ -9,7 +9,11 @@ import type { LedgerRecord } from '../core/record.ts'
 export interface Projections {
   /** True when somebody may want to know: a run became due or ended, an approval changed. */
   apply(record: LedgerRecord, stream: number): boolean
+  /** Approvals alone: of a run whose row was kept. */
+  applyApprovals(record: LedgerRecord): void
+  /** All but the rows of archived runs, whose records are elsewhere. */
   clear(): void
+  setArchived(tenant: string, run: string, at: number | undefined): void
 }
 
 /** Types whose records say something; all others cost no decoding. */
@@ -94,8 +98,17 @@ export function createProjections(db: DatabaseSync): Projections {
       }
       return told
     },
+    applyApprovals(record) {
+      for (const change of project(record)) if (change.kind === 'approval') changeApproval(record, change)
+    },
     clear() {
-      db.exec('DELETE FROM runs; DELETE FROM approvals')
+      db.exec(`DELETE FROM runs WHERE json_extract(row, '$.archived') IS NULL; DELETE FROM approvals`)
+    },
+    setArchived(tenant, run, at) {
+      const row = readRun(tenant, run)
+      if (row === undefined) return
+      const { archived: _, ...rest } = row
+      writeRun(at === undefined ? rest : { ...rest, archived: at })
     },
   }
 }

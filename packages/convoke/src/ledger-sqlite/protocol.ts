@@ -1,6 +1,7 @@
 import type { ErrorData } from '../core/errors.ts'
 import type { Head, RecordRef } from '../core/record.ts'
 import type { ApprovalRow, RunRow } from '../core/projections.ts'
+import type { StreamHead } from '../core/archive.ts'
 import type { TransferBlob, TransferRow, TransferTable } from '../core/transfer.ts'
 import type { Posted, ReadyRun, RunFilter } from '../ports/ledger.ts'
 
@@ -88,6 +89,14 @@ export interface WireBatch {
   readonly rows: Readonly<Record<TransferTable, readonly TransferRow[]>>
 }
 
+/** Of archived runs that come back. */
+export interface WireArchive {
+  readonly tenant: string
+  readonly blobs: readonly TransferBlob[]
+  readonly records: readonly (readonly [stream: string, position: number, record: WireRecord])[]
+  readonly messages: readonly (readonly [stream: string, id: string, seq: number])[]
+}
+
 export interface Calls {
   append: { args: readonly [readonly WireAppend[], WireExtras | null]; result: undefined }
   post: { args: readonly [WirePost]; result: Posted }
@@ -102,6 +111,13 @@ export interface Calls {
   importBegin: { args: readonly [tenant: string, key: Uint8Array]; result: undefined }
   importBatch: { args: readonly [WireBatch]; result: undefined }
   importEnd: { args: readonly [tenant: string]; result: undefined }
+  archiveDrop: { args: readonly [tenant: string, streams: readonly StreamHead[], at: number]; result: undefined }
+  archiveWrite: { args: readonly [WireArchive]; result: undefined }
+  archiveEnd: { args: readonly [tenant: string, streams: readonly string[]]; result: undefined }
+  archiveSweep: {
+    args: readonly [orphans: readonly number[], needed: readonly number[], scanned: number]
+    result: { readonly blobs: number; readonly bytes: number }
+  }
 
   read: {
     args: readonly [tenant: string, stream: string, from: number, limit: number, outline: boolean]
@@ -135,6 +151,18 @@ export interface Calls {
     result: readonly TransferRow[]
   }
 
+  archivedAt: { args: readonly [tenant: string, stream: string]; result: Head | undefined }
+  endedRuns: {
+    args: readonly [tenant: string, before: number, after: Pick<RunRow, 'run' | 'updatedAt'> | null, limit: number]
+    result: RunRow[]
+  }
+  relatives: { args: readonly [tenant: string, run: string]; result: RunRow[] }
+  blobOf: { args: readonly [tenant: string, hash: string]; result: TransferBlob | undefined }
+  messagesOf: { args: readonly [tenant: string, stream: string]; result: readonly (readonly [string, number])[] }
+  orphans: { args: readonly [quietMs: number]; result: readonly number[] }
+  /** Which of these blobs records refer to that stand after one position and up to another. */
+  referred: { args: readonly [orphans: readonly number[], after: number, upTo: number]; result: readonly number[] }
+
   /** Which changes the client wants to hear of. */
   interest: { args: readonly [changes: boolean, records: boolean]; result: undefined }
 }
@@ -154,6 +182,10 @@ export type WriteKind =
   | 'importBegin'
   | 'importBatch'
   | 'importEnd'
+  | 'archiveDrop'
+  | 'archiveWrite'
+  | 'archiveEnd'
+  | 'archiveSweep'
 export type ReadKind = Exclude<Kind, WriteKind | 'interest'>
 
 export type Request = { [K in Kind]: readonly [id: number, kind: K, args: Calls[K]['args']] }[Kind]

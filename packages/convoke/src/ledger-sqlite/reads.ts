@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { emptyHash, emptyHead, headerText, type Cause, type Head } from '../core/record.ts'
@@ -40,11 +41,18 @@ type Row = readonly [
 const columns = `r.position, r.seq, r.epoch, r.at, r.shape, lower(hex(r.hash || r.commitment || r.salt)), r.path, r.fold,
   r.causes, r.blobs, r.spill, r.payload, r.stream`
 
+interface StreamRow {
+  readonly id: number
+  /** Where it ended, when it is archived; negative while it is being restored. */
+  readonly archived: number
+  readonly head: Uint8Array | null
+}
+
 const pageBytes = 4 << 20
 const emptyPage: Page = { text: '[]', count: 0, shapes: [] }
 
 export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
-  const findStream = db.prepare('SELECT id FROM streams WHERE tenant = ? AND name = ?')
+  const findStream = db.prepare('SELECT id, archived, head FROM streams WHERE tenant = ? AND name = ?')
   const streamOf = db.prepare('SELECT tenant, name FROM streams WHERE id = ?')
   const all = db.prepare(`SELECT ${columns} FROM records r WHERE r.stream = ? AND r.seq >= ? ORDER BY r.seq LIMIT ?`)
   const outer = db.prepare(
@@ -56,13 +64,12 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
   const findHash = db.prepare('SELECT hash FROM records WHERE stream = ? AND seq = ?')
   const findShape = db.prepare('SELECT text FROM shapes WHERE id = ?')
   const last = db.prepare('SELECT max(position) AS position FROM records')
-  const findHead = db.prepare(
-    'SELECT r.seq, r.hash FROM records r JOIN streams s ON s.id = r.stream WHERE s.tenant = ? AND s.name = ? ORDER BY r.seq DESC LIMIT 1',
-  )
+  const findHead = db.prepare('SELECT seq, hash FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1')
+  // An archived stream tells where it ended itself.
   const findHeads = db.prepare(
-    `SELECT s.name AS stream, r.seq, r.hash FROM streams s JOIN records r ON r.stream = s.id
-       AND r.seq = (SELECT max(seq) FROM records WHERE stream = s.id)
-     WHERE s.tenant = ? AND s.name > ? ORDER BY s.name LIMIT ?`,
+    `SELECT s.name AS stream, iif(s.archived <> 0, abs(s.archived), r.seq) AS seq, iif(s.archived <> 0, s.head, r.hash) AS hash
+     FROM streams s LEFT JOIN records r ON r.stream = s.id AND r.seq = (SELECT max(seq) FROM records WHERE stream = s.id)
+     WHERE s.tenant = ? AND s.name > ? AND (s.archived <> 0 OR r.seq IS NOT NULL) ORDER BY s.name LIMIT ?`,
   )
   const findDependents = db.prepare(
     `SELECT s.name, d.seq FROM dependents d JOIN streams s ON s.id = d.stream WHERE d.tenant = ? AND d.ref = ?
@@ -149,8 +156,9 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
 
   return {
     read(tenant, name, from, limit, outline) {
-      const stream = findStream.get(tenant, name) as { id: number } | undefined
+      const stream = findStream.get(tenant, name) as StreamRow | undefined
       if (stream === undefined) return emptyPage
+      if (stream.archived !== 0) throw runArchived(name)
       const place = { tenant, name }
       const texts: string[] = []
       const used = new Set<number>()
@@ -192,8 +200,11 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       for (const row of after.all(position, limit) as unknown as readonly Row[]) {
         next = row[0]
         let place = places.get(row[12])
-        if (place === undefined)
-          places.set(row[12], (place = streamOf.get(row[12]) as { tenant: string; name: string }))
+        if (place === undefined) {
+          place = streamOf.get(row[12]) as { tenant: string; name: string } | undefined
+          // No stream: it holds a position whose record was archived (archive.ts).
+          places.set(row[12], (place ??= { tenant: '', name: '' }))
+        }
         if (place.tenant !== tenant) continue
         texts.push(prove(row, prevHash(row[12], row[1]), place, true).text)
         used.add(row[4])
@@ -202,7 +213,10 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     },
     position: () => (last.get() as { position: number | null }).position ?? 0,
     head(tenant, name) {
-      const row = findHead.get(tenant, name) as { seq: number; hash: Uint8Array } | undefined
+      const stream = findStream.get(tenant, name) as StreamRow | undefined
+      if (stream === undefined) return emptyHead
+      if (stream.archived !== 0) return { seq: Math.abs(stream.archived), hash: hexOf(stream.head) }
+      const row = findHead.get(stream.id) as { seq: number; hash: Uint8Array } | undefined
       return row === undefined ? emptyHead : { seq: row.seq, hash: hexOf(row.hash) }
     },
     heads(tenant, name, limit) {

@@ -41,31 +41,59 @@ interface Row {
   readonly text: string
   readonly payload: string
   readonly spill: number | null
+  /** Bytes of the salt; 0 for an erased payload. */
+  readonly salt: number
 }
 
 function rebuild(db: DatabaseSync, projections: Projections, blobs: Blobs): void {
   projections.clear()
   const rows = db.prepare(
-    `SELECT t.tenant, t.name, r.stream, r.seq, r.at, r.path, s.text, r.payload, r.spill
-     FROM records r JOIN shapes s ON s.id = r.shape JOIN streams t ON t.id = r.stream
-     WHERE t.name LIKE 'inbox/%' OR s.text LIKE '[1,"run.%' OR s.text LIKE '[1,"approval.%' ORDER BY r.position`,
+    `${projected} WHERE t.archived = 0 AND (t.name LIKE 'inbox/%' OR s.text LIKE '[1,"run.%' OR s.text LIKE '[1,"approval.%')
+     ORDER BY r.position`,
   )
   for (const row of rows.iterate() as unknown as Iterable<Row>) {
-    const shape = parseShape(row.text)
-    if (!isProjected(row.name, shape.type)) continue
-    const body =
-      row.spill === null
-        ? row.payload
-        : Buffer.from(blobs.get(row.tenant, blobs.hash(row.spill)) ?? 'null').toString('utf8')
-    const record = {
-      ...shape,
-      tenant: row.tenant,
-      stream: row.name,
-      seq: row.seq,
-      at: row.at,
-      ...(row.path === null ? undefined : { path: row.path }),
-      payload: JSON.parse(body) as Json,
-    }
-    projections.apply(record as unknown as LedgerRecord, row.stream)
+    const record = recordOf(row, blobs)
+    if (record !== undefined) projections.apply(record, row.stream)
   }
+}
+
+/** The approvals of streams whose records have come back, in commit order. */
+export function rebuildApprovals(
+  db: DatabaseSync,
+  projections: Projections,
+  blobs: Blobs,
+  streams: readonly number[],
+): void {
+  const rows = db.prepare(
+    `${projected} WHERE r.stream IN (SELECT value FROM json_each(?)) AND (t.name LIKE 'inbox/%' OR s.text LIKE '[1,"approval.%') ORDER BY r.position`,
+  )
+  for (const row of rows.all(JSON.stringify(streams)) as unknown as readonly Row[]) {
+    const record = recordOf(row, blobs)
+    if (record !== undefined) projections.applyApprovals(record)
+  }
+}
+
+const projected = `SELECT t.tenant, t.name, r.stream, r.seq, r.at, r.path, s.text, r.payload, r.spill, length(r.salt) AS salt
+  FROM records r JOIN shapes s ON s.id = r.shape JOIN streams t ON t.id = r.stream`
+
+/** Undefined for one that says nothing, or that was erased. */
+function recordOf(row: Row, blobs: Blobs): LedgerRecord | undefined {
+  const shape = parseShape(row.text)
+  if (row.salt === 0 || !isProjected(row.name, shape.type)) return undefined
+  let body: string | undefined = row.payload
+  if (row.spill !== null) {
+    const bytes = blobs.get(row.tenant, blobs.hash(row.spill))
+    body = bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8')
+  }
+  if (body === undefined) return undefined
+  const record = {
+    ...shape,
+    tenant: row.tenant,
+    stream: row.name,
+    seq: row.seq,
+    at: row.at,
+    ...(row.path === null ? undefined : { path: row.path }),
+    payload: JSON.parse(body) as Json,
+  }
+  return record as unknown as LedgerRecord
 }

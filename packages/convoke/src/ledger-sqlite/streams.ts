@@ -13,6 +13,8 @@ export interface Stream {
   hash: string
   epoch: number
   owner: string | null
+  /** Its records are elsewhere; `seq` and `hash` say where it ended. */
+  readonly archived: boolean
 }
 
 export interface Memory {
@@ -23,6 +25,15 @@ export interface Memory {
   blob(tenant: string, hash: string): number | undefined
   knowBlob(tenant: string, hash: string, id: number): void
   forget(): void
+}
+
+interface StreamRow {
+  readonly id: number
+  readonly epoch: number
+  readonly owner: string | null
+  /** Where it ended; negative while it is being restored. */
+  readonly archived: number
+  readonly head: Uint8Array | null
 }
 
 const enough = 20_000
@@ -36,7 +47,7 @@ export function createMemory(db: DatabaseSync): Memory {
   const streams = new Map<string, Stream>()
   const shapes = new Map<string, number>()
   const blobs = new Map<string, number>()
-  const findStream = db.prepare('SELECT id, epoch, owner FROM streams WHERE tenant = ? AND name = ?')
+  const findStream = db.prepare('SELECT id, epoch, owner, archived, head FROM streams WHERE tenant = ? AND name = ?')
   const findHead = db.prepare('SELECT seq, hash FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1')
   const addStream = db.prepare('INSERT INTO streams(tenant, name) VALUES (?, ?)')
   const findShape = db.prepare('SELECT id FROM shapes WHERE text = ?')
@@ -54,9 +65,12 @@ export function createMemory(db: DatabaseSync): Memory {
       const key = `${tenant}\0${name}`
       const known = streams.get(key)
       if (known !== undefined) return known
-      const row = findStream.get(tenant, name) as { id: number; epoch: number; owner: string | null } | undefined
+      const row = findStream.get(tenant, name) as StreamRow | undefined
       if (row === undefined) return undefined
-      const head = findHead.get(row.id) as { seq: number; hash: Uint8Array } | undefined
+      const archived = row.archived !== 0
+      const head = archived
+        ? { seq: Math.abs(row.archived), hash: row.head }
+        : (findHead.get(row.id) as { seq: number; hash: Uint8Array } | undefined)
       return keep(streams, key, {
         id: row.id,
         tenant,
@@ -65,11 +79,21 @@ export function createMemory(db: DatabaseSync): Memory {
         hash: head === undefined ? emptyHash : hexOf(head.hash),
         epoch: row.epoch,
         owner: row.owner,
+        archived,
       })
     },
     create(tenant, name) {
       const id = Number(addStream.run(tenant, name).lastInsertRowid)
-      return keep(streams, `${tenant}\0${name}`, { id, tenant, name, seq: 0, hash: emptyHash, epoch: 0, owner: null })
+      return keep(streams, `${tenant}\0${name}`, {
+        id,
+        tenant,
+        name,
+        seq: 0,
+        hash: emptyHash,
+        epoch: 0,
+        owner: null,
+        archived: false,
+      })
     },
     shape(text) {
       const known = shapes.get(text)

@@ -32,7 +32,7 @@ CREATE TRIGGER runs_untagged AFTER DELETE ON runs BEGIN
 END;
 `
 
-// An archived stream keeps its row: where it ended (\`archived\`) and the hash it ended with. A build that knows nothing
+// An archived stream keeps its row: where it ended (`archived`) and the hash it ended with. A build that knows nothing
 // of that takes it for a new stream; it may not begin one there.
 const archive = `
 ALTER TABLE streams ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;

@@ -1,6 +1,7 @@
 import type { Blob, Head, LedgerRecord, RecordRef } from '../core/record.ts'
 import type { ApprovalRow, RunRow } from '../core/projections.ts'
 import type { Json } from '../core/json.ts'
+import type { ArchiveCount, ArchiveItem, StreamHead } from '../core/archive.ts'
 import type { StoreItem, TransferCount } from '../core/transfer.ts'
 
 export interface StreamRef {
@@ -164,6 +165,8 @@ export interface Ledger {
   onChange(listener: ChangeListener): () => void
   /** What a ledger that can be moved offers (`convoke store copy`). */
   readonly transfer?: Transfer
+  /** What a ledger that can hand out ended runs offers (`convoke store archive`). */
+  readonly archive?: Archive
   close(): Promise<void>
 }
 
@@ -182,4 +185,36 @@ export interface Transfer {
    * @throws STORE_UNUSABLE when it holds something else
    */
   import(items: AsyncIterable<StoreItem>): Promise<TransferCount>
+}
+
+/**
+ * Ended runs out of a store, and back. Of an archived run stay its row, the heads of its streams, and every key, counter
+ * and epoch; whoever reads it, claims it or appends to it is told so (RUN_ARCHIVED).
+ */
+export interface Archive {
+  /** Ended runs that are not archived and last changed before `before` (milliseconds), the longest unchanged first. */
+  ended(filter: {
+    readonly tenant: string
+    readonly before: number
+    readonly after?: Pick<RunRow, 'run' | 'updatedAt'>
+    /** 100 unless said. */
+    readonly limit?: number
+  }): Promise<RunRow[]>
+  /** Its children and its forks. */
+  relatives(ref: StreamRef): Promise<RunRow[]>
+  /** Everything of these streams. @throws RUN_ARCHIVED, LEDGER_CORRUPT */
+  export(tenant: string, streams: readonly string[]): AsyncIterable<ArchiveItem>
+  /**
+   * Takes the streams out, in one transaction; `at` is the time that is kept. The caller has them elsewhere, durable.
+   * @throws POSITION_STALE when one does not end there, RUN_NEEDED when a run has not ended, is driven, or is the
+   *   ancestor, parent or child of one that is neither archived nor among them; RUN_ARCHIVED, RUN_UNKNOWN
+   */
+  drop(tenant: string, streams: readonly StreamHead[], at: number): Promise<void>
+  /** Puts the streams back as they were. @throws ARCHIVE_INVALID */
+  restore(tenant: string, streams: readonly string[], items: AsyncIterable<ArchiveItem>): Promise<ArchiveCount>
+  /**
+   * Removes the content that only archived records refer to. What was taken out less than `quietMs` ago is left for
+   * next time: somebody may be about to refer to the same bytes.
+   */
+  sweep(quietMs: number): Promise<{ readonly blobs: number; readonly bytes: number }>
 }

@@ -1,4 +1,5 @@
 import { appending } from './ledger-suite/appending.ts'
+import { archiving } from './ledger-suite/archiving.ts'
 import { following } from './ledger-suite/following.ts'
 import { guarding } from './ledger-suite/guarding.ts'
 import { owning } from './ledger-suite/owning.ts'
@@ -19,6 +20,7 @@ export function ledgerSuite(
   adapter: { readonly name: string; readonly open: () => Promise<LedgerFixture> },
 ): void {
   framework.describe(`ledger: ${adapter.name}`, () => {
-    for (const part of [appending, reading, guarding, owning, projecting, following]) part(framework, adapter.open)
+    for (const part of [appending, reading, guarding, owning, projecting, following, archiving])
+      part(framework, adapter.open)
   })
 }

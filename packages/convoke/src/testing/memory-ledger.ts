@@ -3,9 +3,11 @@ import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { noLabels } from '../core/labels.ts'
 import { emptyHead, faultOf, refOf, seal, type Blob, type LedgerRecord } from '../core/record.ts'
+import { runArchived } from '../core/archive.ts'
 import { runIdOf } from '../core/projections.ts'
+import { createMemoryArchive } from './memory-archive.ts'
+import { copyOf, emptyState, keyOf, type State, type Stream } from './memory-state.ts'
 import type { AppendOptions, Guard, InboxMessage, Ledger, Posted, StreamAppend, StreamRef } from '../ports/ledger.ts'
-import { createTables, type Tables } from './memory-projections.ts'
 import { createWorkers, type Workers } from './memory-workers.ts'
 
 // What a ledger means, in the plainest way, to hold the real ones against. It keeps nothing and is never a store.
@@ -16,25 +18,7 @@ export interface MemoryStore {
   open(): Ledger
 }
 
-interface Stream {
-  readonly ref: StreamRef
-  readonly records: LedgerRecord[]
-  epoch: number
-  owner: string | undefined
-}
-
-interface State {
-  readonly streams: Map<string, Stream>
-  readonly blobs: Map<string, Uint8Array>
-  readonly seen: Map<string, number>
-  readonly uniques: Map<string, string>
-  readonly counters: Map<string, number>
-  readonly counted: Set<string>
-  readonly tables: Tables
-}
-
 const outside = Object.freeze({ ...noLabels, integrity: 'untrusted' as const, sources: Object.freeze(['inbox']) })
-const keyOf = (...parts: readonly string[]): string => JSON.stringify(parts)
 
 export function createMemoryStore(options: { readonly salt?: () => string } = {}): MemoryStore {
   const salt = options.salt ?? (() => randomBytes(16).toString('hex'))
@@ -42,27 +26,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   const log: LedgerRecord[] = []
   const listeners = new Set<Parameters<Ledger['onChange']>[0]>()
   const workers: Workers = createWorkers()
-  let state: State = {
-    streams: new Map(),
-    blobs: new Map(),
-    seen: new Map(),
-    uniques: new Map(),
-    counters: new Map(),
-    counted: new Set(),
-    tables: createTables(),
-  }
-
-  function copyOf(from: State): State {
-    return {
-      streams: new Map([...from.streams].map(([key, s]) => [key, { ...s, records: [...s.records] }])),
-      blobs: new Map(from.blobs),
-      seen: new Map(from.seen),
-      uniques: new Map(from.uniques),
-      counters: new Map(from.counters),
-      counted: new Set(from.counted),
-      tables: from.tables.copy(),
-    }
-  }
+  let state: State = emptyState()
 
   function commit<T>(act: (draft: State, added: LedgerRecord[]) => T): T {
     const draft = copyOf(state)
@@ -77,7 +41,8 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   function streamOf(draft: State, ref: StreamRef): Stream {
     const key = keyOf(ref.tenant, ref.stream)
     let stream = draft.streams.get(key)
-    if (stream === undefined) draft.streams.set(key, (stream = { ref, records: [], epoch: 0, owner: undefined }))
+    if (stream === undefined)
+      draft.streams.set(key, (stream = { ref, records: [], epoch: 0, owner: undefined, archived: false }))
     return stream
   }
 
@@ -85,6 +50,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
     for (const { hash, bytes } of blobs) {
       if (sha256(bytes) !== hash) throw new ConvokeError('LEDGER_CORRUPT', `blob ${hash} has other bytes`)
       draft.blobs.set(keyOf(tenant, hash), Uint8Array.from(bytes))
+      draft.orphans.delete(keyOf(tenant, hash))
     }
   }
 
@@ -98,6 +64,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
 
   function appendPart(draft: State, part: StreamAppend, added: LedgerRecord[]): number {
     const stream = streamOf(draft, part.ref)
+    if (stream.archived) throw runArchived(part.ref.stream)
     const fresh = part.records.filter((record) => stream.records[record.seq - 1]?.hash !== record.hash)
     const first = fresh[0]
     if (first === undefined) return 0
@@ -145,6 +112,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   function postOne(draft: State, ref: StreamRef, message: InboxMessage, added: LedgerRecord[]): Posted {
     if (!ref.stream.startsWith('inbox/')) throw new ConvokeError('INPUT_INVALID', `${ref.stream} is not an inbox`)
     if (message.id === '') throw new ConvokeError('INPUT_INVALID', 'a message needs an id')
+    if (streamOf(draft, ref).archived) throw runArchived(ref.stream)
     const key = keyOf(ref.tenant, ref.stream, message.id)
     const before = draft.seen.get(key)
     if (before !== undefined) return { seq: before, duplicate: true }
@@ -170,7 +138,9 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   }
 
   function read(ref: StreamRef, from: number, limit: number, outline: boolean): LedgerRecord[] {
-    const records = state.streams.get(keyOf(ref.tenant, ref.stream))?.records ?? []
+    const stream = state.streams.get(keyOf(ref.tenant, ref.stream))
+    if (stream?.archived && limit > 0) throw runArchived(ref.stream)
+    const records = stream?.records ?? []
     let head = emptyHead
     for (const record of records) {
       const why = faultOf(record, head)
@@ -221,7 +191,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
           continue
         }
         position += 1
-        if (record.tenant === tenant) yield { position, record }
+        if (record.tenant === tenant && !isArchived(record)) yield { position, record }
       }
     }
 
@@ -266,6 +236,7 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
             throw new ConvokeError('RUN_UNKNOWN', `${ref.stream} has no records`)
           return commit((draft) => {
             const stream = streamOf(draft, ref)
+            if (stream.archived) throw runArchived(ref.stream)
             if (stream.owner !== undefined && stream.owner !== worker && workers.isAlive(stream.owner))
               throw new ConvokeError('RUN_OWNED', `${ref.stream} is driven by ${stream.owner}`, {
                 details: { worker: stream.owner, pid: process.pid, host: '' },
@@ -305,7 +276,11 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
         guard(tenant, () =>
           log
             .filter(
-              (r) => r.tenant === tenant && !ref.startsWith(r.stream + '@') && r.causes.some((c) => c.ref === ref),
+              (r) =>
+                !isArchived(r) &&
+                r.tenant === tenant &&
+                !ref.startsWith(r.stream + '@') &&
+                r.causes.some((c) => c.ref === ref),
             )
             .sort((a, b) => (a.stream === b.stream ? a.seq - b.seq : a.stream < b.stream ? -1 : 1))
             .map(refOf),
@@ -329,6 +304,13 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
           listeners.delete(called)
         }
       },
+      archive: createMemoryArchive({
+        state: () => state,
+        commit,
+        log,
+        isAlive: (worker) => workers.isAlive(worker),
+        guard,
+      }),
       close() {
         closed = true
         for (const worker of mine) workers.end(worker)
@@ -338,6 +320,10 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
         return Promise.resolve()
       },
     }
+  }
+
+  function isArchived(record: LedgerRecord): boolean {
+    return state.streams.get(keyOf(record.tenant, record.stream))?.archived ?? false
   }
 
   function ownerOf(ref: StreamRef): string | undefined {

@@ -10,7 +10,7 @@ import {
   type RunRow,
 } from '../core/projections.ts'
 import type { LedgerRecord } from '../core/record.ts'
-import type { Ledger, ReadyRun, RunFilter, StreamRef } from '../ports/ledger.ts'
+import type { Archive, Ledger, ReadyRun, RunFilter, StreamRef } from '../ports/ledger.ts'
 
 /** The projections of a store in memory. */
 export interface Tables {
@@ -23,6 +23,10 @@ export interface Tables {
   approvals(filter: Parameters<Ledger['approvals']>[0]): ApprovalRow[]
   ready(now: number, tenant: string | undefined): ReadyRun[]
   nextDue(now: number): number | undefined
+  ended(filter: Parameters<Archive['ended']>[0]): RunRow[]
+  relatives(tenant: string, run: string): RunRow[]
+  /** Marks a run as archived, or as back; its approvals go and come with it. */
+  setArchived(tenant: string, run: string, at: number | undefined): void
 }
 type OwnerOf = (ref: StreamRef) => string | undefined
 
@@ -76,6 +80,8 @@ export function createTables(
     approvals.set(key, { ...before, ...change.set })
   }
 
+  const isShown = (row: ApprovalRow): boolean => runs.get(keyOf(row.tenant, row.run))?.archived === undefined
+
   function shown(row: RunRow, ownerOf: OwnerOf): RunRow {
     const owned = ownerOf({ tenant: row.tenant, stream: runStream(row.run) }) !== undefined
     return row.status === 'queued' && owned ? { ...row, status: 'running' } : row
@@ -114,12 +120,16 @@ export function createTables(
         )
         .slice(0, filter.limit ?? 100)
     },
-    approval: (tenant, id) => approvals.get(keyOf(tenant, id)),
+    approval(tenant, id) {
+      const row = approvals.get(keyOf(tenant, id))
+      return row !== undefined && isShown(row) ? row : undefined
+    },
     approvals: (filter) =>
       [...approvals.values()]
         .filter(
           (row) =>
             row.tenant === filter.tenant &&
+            isShown(row) &&
             (filter.status ?? row.status) === row.status &&
             (filter.run ?? row.run) === row.run,
         )
@@ -143,5 +153,25 @@ export function createTables(
       const later = [...runs.values()].flatMap((row) => (row.due !== undefined && row.due > now ? [row.due] : []))
       return later.length === 0 ? undefined : Math.min(...later)
     },
+    ended: ({ tenant, before, after, limit = 100 }) =>
+      [...runs.values()]
+        .filter((row) => row.tenant === tenant && isEnded(row.status) && row.archived === undefined)
+        .filter((row) => row.updatedAt < before)
+        .sort((a, b) => a.updatedAt - b.updatedAt || (a.run < b.run ? -1 : 1))
+        .filter((row) => after === undefined || follows(row, after))
+        .slice(0, limit),
+    relatives: (tenant, run) =>
+      [...runs.values()]
+        .filter((row) => row.tenant === tenant && (row.parent === run || row.forkOf === run))
+        .sort((a, b) => (a.run < b.run ? -1 : 1)),
+    setArchived(tenant, run, at) {
+      const key = keyOf(tenant, run)
+      const { archived: _, ...row } = runs.get(key) as RunRow
+      runs.set(key, at === undefined ? row : { ...row, archived: at })
+    },
   }
+}
+
+function follows(row: RunRow, after: Pick<RunRow, 'run' | 'updatedAt'>): boolean {
+  return row.updatedAt > after.updatedAt || (row.updatedAt === after.updatedAt && row.run > after.run)
 }
