@@ -27,7 +27,10 @@ export { isSecretRef, redactor, secret, type RedactionRule, type SecretRef } fro
 export { costOf } from './costs/cost.ts'
 export { diffActions } from './gateway/action.ts'
 export { decideApproval, escalateApproval } from './gateway/decisions.ts'
-export type { Guardrail } from './gateway/guardrail.ts'
+export type { GuardContext, GuardedCall, GuardedText, Guardrail, Verdict as GuardVerdict } from './gateway/guardrail.ts'
+export type { Finding as TextFinding, GuardPoint, TextRule } from './gateway/guard-text.ts'
+export { modelJudge, type JudgeOptions } from './gateway/model-judge.ts'
+export { schemaGuard, type SchemaGuardOptions } from './gateway/schema-guard.ts'
 export { policy, type Policy, type PolicyRule } from './policy/policy.ts'
 export { envSecrets, firstOf } from './gateway/secrets.ts'
 export {

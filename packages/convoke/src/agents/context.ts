@@ -9,6 +9,8 @@ import type { Tool } from '../gateway/tool.ts'
 import type { Message, Model, ModelTool } from '../ports/model.ts'
 import type { DurableRun } from '../replay/durable-run.ts'
 import { extend, freshConversation, resultOf, storedMessage, type Conversation } from './conversation.ts'
+import { answerGuard } from './answer-guard.ts'
+import { guardMessages } from './prompt-guard.ts'
 import { modelOperation, type Answered, type ModelSettings } from './model-call.ts'
 import { shownOperation } from './records.ts'
 import type { Segment, Shown } from './segment.ts'
@@ -97,11 +99,13 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
       known = []
     }
     const rest = request.messages.slice(known.length)
-    const added = rest.map((m) => storedMessage(deps.redact(m as unknown as Json) as unknown as Message))
+    const model = deps.models(request.model)
+    const shown = await guardMessages(work, model, rest)
+    const added = shown.map((m) => storedMessage(deps.redact(m as unknown as Json) as unknown as Message))
     const answered = await work.claim<Answered>(
       modelOperation(
         {
-          model: deps.models(request.model),
+          model,
           conversation,
           added,
           ...(request.tools === undefined ? {} : { tools: request.tools }),
@@ -111,6 +115,7 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
           deadline: work.terms.deadline,
           assertBudget: () => work.assertBudget(),
           used: (usage) => work.used(usage),
+          guard: answerGuard(work),
         },
         deps,
       ),

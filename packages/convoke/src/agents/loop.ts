@@ -14,7 +14,9 @@ import {
   type SessionState,
 } from './conversation.ts'
 import type { LoopAgent } from './define.ts'
+import { answerGuard } from './answer-guard.ts'
 import { modelOperation, type Answered } from './model-call.ts'
+import { guardPrompt } from './prompt-guard.ts'
 import { repairText, systemText, userText } from './prompt.ts'
 import { rejectedOperation, shownOperation } from './records.ts'
 import type { AskWork } from './work.ts'
@@ -38,13 +40,15 @@ export async function runLoop(work: AskWork, agent: LoopAgent, context: AgentCon
   const tools = toolbox(work)
   const said = (who: 'system' | 'user', text: string): Added =>
     storedMessage({ role: who, parts: [{ type: 'text', text: deps.redact(text) as string }] })
-  const system = said('system', systemText(agent, role))
+  const instructions = systemText(agent, role)
   const shown = (await briefing(work, agent, context)).map((segment) => work.evidence.add(segment))
+  const [asSystem = '', asUser = ''] = await guardPrompt(work, model, [instructions, userText(shown)])
+  const system = said('system', asSystem)
   const briefed = await work.claim<{ readonly ref: string }>(shownOperation(shown, system))
   work.evidence.prove(shown, briefed.ref)
 
   const conversation = work.session === undefined ? freshConversation() : continueConversation(work.session)
-  const told = said('user', userText(shown))
+  const told = said('user', asUser)
   let pending: readonly Added[] = work.session === undefined ? [system, told] : [told]
   let seen: readonly string[] = [briefed.ref, ...shown.map((s) => s.from).filter(isRef)]
   let repairs = 0
@@ -115,6 +119,7 @@ async function callModel(
         deadline: terms.deadline,
         assertBudget: () => work.assertBudget(),
         used: (usage) => work.used(usage),
+        guard: answerGuard(work),
       },
       deps,
     ),

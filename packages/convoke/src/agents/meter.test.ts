@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { assertBudget, makeMeter } from './meter.ts'
+import { makeMeter } from '../costs/totals.ts'
+import { assertBudget } from './meter.ts'
 
 const call = { tokens: { input: 100, output: 20, reasoning: 5 }, cost: '0.000125', priceTable: 't@1' }
 

@@ -1,8 +1,7 @@
 import type { JsonObject } from '../core/json.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { compareDecimal } from '../core/money.ts'
-import { addAmounts } from '../costs/cost.ts'
-import type { Tokens } from '../ports/model.ts'
+import { makeMeter, type Meter } from '../costs/totals.ts'
 import type { EngineHandle } from '../replay/scope.ts'
 
 // What model calls used. One meter per ask and one per driven run; both are refilled from records on replay, so that a
@@ -13,43 +12,6 @@ export interface Budget {
   readonly maxCost?: string
   /** Prompt and answer tokens together. */
   readonly maxTokens?: number
-}
-
-/** Totals of model calls. `unpriced` counts calls whose price the table does not know. */
-export interface UsageTotals {
-  readonly calls: number
-  readonly tokens: Tokens
-  readonly cost: string
-  readonly unpriced?: number
-}
-
-const classes = ['input', 'output', 'reasoning', 'cacheRead', 'cacheWrite'] as const
-
-export interface Meter {
-  /** Adds the `usage` of a model call's record or of a finished ask's record. */
-  add(usage: JsonObject | undefined): void
-  totals(): UsageTotals
-}
-
-export function makeMeter(): Meter {
-  let calls = 0
-  let unpriced = 0
-  let cost = '0'
-  const tokens: { -readonly [K in keyof Tokens]: number } = {}
-  return {
-    add(usage) {
-      if (usage === undefined) return
-      const used = (usage['tokens'] ?? {}) as Tokens
-      for (const name of classes) {
-        const count = used[name]
-        if (count !== undefined) tokens[name] = (tokens[name] ?? 0) + count
-      }
-      calls += (usage['calls'] as number | undefined) ?? 1
-      cost = addAmounts(cost, (usage['cost'] as string | undefined) ?? '0')
-      unpriced += (usage['unpriced'] as number | undefined) ?? (usage['cost'] === undefined ? 1 : 0)
-    },
-    totals: () => ({ calls, tokens: { ...tokens }, cost, ...(unpriced === 0 ? {} : { unpriced }) }),
-  }
 }
 
 const runMeters = new WeakMap<EngineHandle, Meter>()

@@ -4,12 +4,14 @@ import { sha256 } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { noLabels } from '../core/labels.ts'
 import type { Cause, RecordRef } from '../core/record.ts'
-import { costOf } from '../costs/cost.ts'
+import { usageOf } from '../costs/usage.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import type { Message, Model, ModelRequest, ModelResponse, ModelTool, Part } from '../ports/model.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock } from '../ports/runtime.ts'
 import type { Completion, Operation, Task } from '../replay/types.ts'
+import { heldAnswer } from '../gateway/held.ts'
+import { answerStream, guardedAnswer, releasedAnswer, type AnswerGuard } from './answer-guard.ts'
 import { digestWith, rebuild, type Added, type Conversation } from './conversation.ts'
 
 /** How a model is asked; part of the environment hash (R9). */
@@ -36,6 +38,8 @@ export interface ModelCall {
   readonly deadline?: number | undefined
   /** Throws BUDGET_EXCEEDED; asked right before each call. */
   readonly assertBudget: () => void
+  /** What judges what the model writes. */
+  readonly guard?: AnswerGuard | undefined
   /** Told the usage of the finished call, live and on replay. */
   readonly used: (usage: JsonObject | undefined) => void
 }
@@ -94,11 +98,16 @@ export function modelOperation(call: ModelCall, deps: ModelCallDeps): Operation 
     actor: { kind: 'model', id: model.id },
     execute: async (task) => {
       await task.durable()
+      const held = heldAnswer(task)
+      if (held !== undefined) return { ...(await releasedAnswer(task, call, held)), ...kept }
       const earlier = conversation.loaded || base === undefined ? [] : await rebuild(deps.ledger, task.tenant, base)
       const messages: readonly Message[] = [...earlier, ...conversation.messages, ...added.map((a) => a.message)]
       return { ...(await attempts(task, { messages, ...shape }, call, deps)), ...kept }
     },
-    applied: (entry) => call.used(entry.payload['usage'] as JsonObject | undefined),
+    applied: ({ payload }) => {
+      call.used(payload['usage'] as JsonObject | undefined)
+      if (payload['judging'] !== undefined) call.used(payload['judging'] as JsonObject)
+    },
     present: (value, entry): Answered => ({
       ...(value as ModelAnswer),
       ref: `${entry.record.stream}@${entry.record.seq}`,
@@ -150,18 +159,24 @@ async function once(task: Task, request: ModelRequest, call: ModelCall, deps: Mo
   call.assertBudget()
   const began = deps.clock.monotonic()
   const guard = deadlineSignal(task, call, deps.clock)
+  const stream = answerStream(task, call)
   try {
     deps.probe?.(`model.before:${model.id}`)
     const response = await model.generate(request, {
-      signal: guard.signal,
-      onText: (delta) => task.scope.engine.live(task.scope, 'model.text', { path: task.path, delta }),
+      signal: AbortSignal.any([guard.signal, stream.signal]),
+      onText: stream.push,
     })
     deps.probe?.(`model.after:${model.id}`)
     if (response.finish === 'error')
       throw new ConvokeError('MODEL_UNREACHABLE', `${model.id} broke off`, {
         details: { model: model.id, finish: response.finish },
       })
-    return completionOf(response, model, { at: task.now(), ms: Math.round(deps.clock.monotonic() - began) })
+    const completion = completionOf(response, model, { at: task.now(), ms: Math.round(deps.clock.monotonic() - began) })
+    return await guardedAnswer(task, call, completion, stream)
+  } catch (error) {
+    // The end that the guardrails made is no trouble of the model's.
+    if (stream.denied !== undefined && !task.signal.aborted) return { error: stream.denied.toJSON() }
+    throw error
   } finally {
     guard.end()
   }
@@ -180,21 +195,6 @@ function completionOf(response: ModelResponse, model: Model, when: { at: number;
     ...(response.warnings === undefined || response.warnings.length === 0 ? {} : { warnings: response.warnings }),
   }
   return { value, usage, labels }
-}
-
-function usageOf(response: ModelResponse, model: Model, { at, ms }: { at: number; ms: number }): JsonObject {
-  const served = response.servedModel ?? model.id.slice(model.id.indexOf('/') + 1)
-  const cost =
-    model.kind === 'scripted'
-      ? { amount: '0', table: 'none' }
-      : costOf({ provider: model.provider, model: served, tokens: response.tokens, at })
-  return {
-    requestedModel: model.id,
-    servedModel: served,
-    tokens: { ...response.tokens },
-    ...(cost === undefined ? {} : { cost: cost.amount, priceTable: cost.table }),
-    ms,
-  }
 }
 
 function failureOf(response: ModelResponse, model: Model): ErrorData | undefined {

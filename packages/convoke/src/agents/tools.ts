@@ -79,6 +79,7 @@ export function callOf<I, O>(work: AskWork, tool: Tool<I, O>, input: I, options:
     tools: role.tools,
     ...(role.grants === undefined ? {} : { grants: { from: `role:${role.name}`, grants: role.grants } }),
     bounds: work.bounds,
+    spend: { assert: () => work.assertBudget(), used: (usage) => work.used(usage) },
   }
   const { undo, ...rest } = options
   return callOperation(

@@ -1,6 +1,6 @@
 import { agentRegistry } from '../agents/registry.ts'
 import type { Agent } from '../agents/define.ts'
-import type { Budget } from '../agents/meter.ts'
+import { assertBudget, runMeter, type Budget } from '../agents/meter.ts'
 import { extendAgents } from '../agents/run.ts'
 import type { AgentRoom } from '../agents/work.ts'
 import { ConvokeError } from '../core/errors.ts'
@@ -101,6 +101,10 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
         ? { trust: trustBook(runtime.ledger, driven.tenant, runtime.clock, () => runtime.ids.salt()) }
         : {}),
       guardrails: options.guardrails,
+      spend: (engine) => ({
+        assert: () => assertBudget(options.budget?.run, runMeter(engine), `run ${engine.run}`),
+        used: (usage) => runMeter(engine).add(usage),
+      }),
       ...(history.fork === undefined
         ? {}
         : { effects: history.fork.effects, ancestorDispatch: ancestorDispatchIn(history.ancestors) }),

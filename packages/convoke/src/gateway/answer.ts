@@ -5,11 +5,14 @@ import type { Labels } from '../core/labels.ts'
 import type { Completion, Task } from '../replay/types.ts'
 import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
-import { guarded } from './gate.ts'
-import { guardAfter } from './guardrail.ts'
+import { deskOf, guarded } from './gate.ts'
+import { denial } from './guardrail.ts'
+import { judgeOutput, judgingOf, noteJudgement, railsOf, type Note } from './guard-run.ts'
+import { redactJson } from './guard-text.ts'
+import { holdAnswer, release, type HeldAnswer } from './held.ts'
 import { checkOutput } from './result.ts'
 import { scrub } from './secrets.ts'
-import type { CallState } from './state.ts'
+import { fold, type CallState } from './state.ts'
 
 /** What is known of the effect of a call that has ended: certainly none, certainly done, or nobody knows. */
 export type Effect = 'none' | 'done' | 'unknown'
@@ -40,7 +43,7 @@ function approvalCauses(s: CallState): NonNullable<Completion['causes']> {
 export function failure(call: Call, s: CallState, thrown: unknown, effect: Effect): Completion {
   const { deps } = call
   const data = toErrorData(thrown, 'TOOL_FAILED')
-  const error = scrub(deps.secrets, decode(canonicalize(data))) as unknown as typeof data
+  const error = hide(call, scrub(deps.secrets, decode(canonicalize(data)))) as unknown as typeof data
   const spoke = s.dispatches > 0 || data.code.startsWith('TOOL_')
   return {
     error,
@@ -50,8 +53,16 @@ export function failure(call: Call, s: CallState, thrown: unknown, effect: Effec
   }
 }
 
+/** What a tool said of its failure goes where its answer would have gone: rules about text hold for it too. */
+function hide(call: Call, error: Json): Json {
+  let data = error
+  for (const { text } of railsOf(call.deps.guardrails, call.tool.name, 'output'))
+    if (text !== undefined && (text.at ?? ['output']).includes('output')) data = redactJson(text, data).value
+  return data
+}
+
 /**
- * Makes a tool's raw value the step's result.
+ * Makes a tool's raw value the step's result. Undefined when it is held for a person: look again.
  * @throws TOOL_OUTPUT_INVALID
  */
 export async function success(
@@ -65,25 +76,72 @@ export async function success(
     readonly extra?: JsonObject
     readonly usage?: JsonObject
   },
-): Promise<Completion> {
+): Promise<Completion | undefined> {
   const { deps, tool } = call
   const output = await checkOutput(tool, raw.value)
-  let passed: Awaited<ReturnType<typeof guardAfter>>
-  try {
-    passed = await guardAfter(deps.guardrails ?? [], guarded(call, task, action.input, action.businessKey), output)
-  } catch (error) {
-    return failure(call, s, error, 'done')
+  const desk = deskOf(call, task, railsOf(deps.guardrails, tool.name, 'output'))
+  const judged = await judgeOutput(desk, guarded(call, task, action.input, action.businessKey), output)
+  const { denied, asked, redactedBy } = judged
+  const more: JsonObject = {
+    ...(raw.notes === undefined || raw.notes.length === 0 ? {} : { notes: raw.notes }),
+    ...(redactedBy.length === 0 ? {} : { redactedBy }),
+    ...raw.extra,
   }
-  const value = passed.redactedBy.length === 0 ? output : await checkOutput(tool, passed.output)
+  if (denied !== undefined) {
+    const error = denial(denied.guardrail, `what ${tool.name} answered`, denied.reason)
+    return withJudging(failure(call, s, error, 'done'), task, judged.notes)
+  }
+  const value = scrub(deps.secrets, redactedBy.length === 0 ? output : await checkOutput(tool, judged.value))
+  if (asked.length > 0) {
+    noteJudgement(task, 'output', judged)
+    holdAnswer(task, { value, asked, extra: extra(call, s, 'done', more), usage: raw.usage })
+    await task.durable()
+    return undefined
+  }
+  return withJudging(
+    {
+      value,
+      extra: extra(call, s, 'done', more),
+      ...(raw.usage === undefined ? {} : { usage: raw.usage }),
+      causes: approvalCauses(s),
+      labels: labelsOf(call),
+    },
+    task,
+    judged.notes,
+  )
+}
+
+/** What was said of an answer stands in the record that ends the step, with what it took to say it. */
+function withJudging(completion: Completion, task: Task, notes: readonly Note[]): Completion {
+  const spoke = notes.filter((note) => note.verdict !== 'allow' || note.usage !== undefined)
   return {
-    value: scrub(deps.secrets, value),
-    extra: extra(call, s, 'done', {
-      ...(raw.notes === undefined || raw.notes.length === 0 ? {} : { notes: raw.notes }),
-      ...(passed.redactedBy.length === 0 ? {} : { redactedBy: passed.redactedBy }),
-      ...raw.extra,
-    }),
-    ...(raw.usage === undefined ? {} : { usage: raw.usage }),
-    causes: approvalCauses(s),
+    ...completion,
+    extra: {
+      ...completion.extra,
+      ...(spoke.length === 0 ? {} : { guarded: spoke as unknown as Json }),
+      ...judgingOf(task, notes),
+    },
+  }
+}
+
+/** Ends a call whose answer is held, once it is decided. */
+export async function released(call: Call, task: Task, s: CallState, held: HeldAnswer): Promise<Completion> {
+  const { deps, tool, caller } = call
+  const refused = await release(task, held, {
+    keyed: deps.keyed,
+    policy: deps.policy,
+    starter: deps.starter,
+    what: tool.name,
+    role: caller.role,
+    labels: labelsOf(call),
+  })
+  const causes = approvalCauses(fold(task.history))
+  if (refused !== undefined) return { ...failure(call, s, refused, 'done'), causes }
+  return {
+    value: held.value,
+    extra: held.extra,
+    ...(held.usage === undefined ? {} : { usage: held.usage }),
+    causes,
     labels: labelsOf(call),
   }
 }
@@ -95,7 +153,7 @@ export async function simulated(
   s: CallState,
   action: Action,
   ancestor: { readonly result?: { readonly value: Json | undefined } } | undefined,
-): Promise<Completion> {
+): Promise<Completion | undefined> {
   const { tool } = call
   const labels = labelsOf(call)
   if (ancestor?.result !== undefined)
@@ -112,8 +170,8 @@ export async function simulated(
     )
   try {
     const value = tool.simulate(action.input)
-    const completion = await success(call, task, s, action, { value })
-    return { ...completion, extra: { ...completion.extra, effect: 'none', dry: true } }
+    const completion = await success(call, task, s, action, { value, extra: { effect: 'none', dry: true } })
+    return completion
   } catch (error) {
     return failure(call, s, error, 'none')
   }

@@ -1,3 +1,4 @@
+import { ConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { Entry, Message, Task } from '../replay/types.ts'
 import type { Actor, Blob } from '../core/record.ts'
@@ -146,4 +147,11 @@ export async function settle(
     },
     more,
   )
+}
+
+export function lapsed(id: string): ConvokeError {
+  return new ConvokeError('APPROVAL_EXPIRED', `nobody let the action pass in time (${id})`, {
+    details: { id },
+    next: 'call it again, with more time or another group',
+  })
 }

@@ -1,20 +1,23 @@
 import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import { labelsJson } from '../core/labels.ts'
-import { matches } from '../core/patterns.ts'
 import { mayConcern } from '../policy/decide.ts'
 import { halted } from '../policy/halts.ts'
 import { noPolicy } from '../policy/policy.ts'
-import type { Completion, Operation, Task } from '../replay/types.ts'
-import { failure, simulated } from './answer.ts'
-import { request, settle, withdraw } from './approvals.ts'
+import type { JsonObject } from '../core/json.ts'
+import type { Completion, Entry, Operation, Task } from '../replay/types.ts'
+import { failure, released, simulated } from './answer.ts'
+import { lapsed, request, settle, withdraw } from './approvals.ts'
 import { attempt, givenUp, sentAction } from './attempt.ts'
 import { reserve } from './business-key.ts'
-import { afterDecision, correctionFits, lapsed } from './decided.ts'
+import { afterDecision, correctionFits } from './decided.ts'
 import type { Call, Caller, CallOptions, GatewayDeps } from './deps.ts'
 import { deciderProblem } from './deciders.ts'
 import { gate, grantOf, missing, shownAction, type Passed } from './gate.ts'
+import { heldAnswer } from './held.ts'
 import { holdKey, type HoldReason } from './holds.ts'
+import { judgingOf, railsOf } from './guard-run.ts'
+import { railName } from './guardrail.ts'
 import { afterVerdict, inDoubt, nameOf, pause, recover, verdictProblem } from './recover.ts'
 import { fold, type CallState } from './state.ts'
 import type { AnyTool } from './tool.ts'
@@ -62,14 +65,28 @@ export function callOperation(
       tool: toolDigest(tool),
       ...(caller.role === undefined ? {} : { role: caller.role }),
       ...(options.approval === undefined ? {} : { approval: options.approval }),
+      ...guardedBy(deps, tool.name),
     },
     ...(options.from === undefined ? {} : { from: options.from }),
     ...(options.flow === undefined ? {} : { flow: options.flow }),
     ...(caller.actor === undefined ? {} : { actor: caller.actor }),
     effect: mayHold(call),
     execute: (task) => run(call, task),
+    applied: (entry) => countJudging(caller, entry),
     ...(undo === undefined ? {} : { undo }),
   }
+}
+
+/** Names and versions of the guardrails that a result passed (R9). */
+function guardedBy({ guardrails }: GatewayDeps, tool: string): { readonly guardrails?: readonly string[] } {
+  const rails = new Set([...railsOf(guardrails, tool, 'input'), ...railsOf(guardrails, tool, 'output')].map(railName))
+  return rails.size === 0 ? {} : { guardrails: [...rails].sort() }
+}
+
+/** What models used to judge the call counts like what they used to work, live and on replay alike. */
+function countJudging({ spend }: Caller, { payload }: Entry): void {
+  const judging = payload['judging']
+  if (judging !== undefined) spend?.used(judging as JsonObject)
 }
 
 /** Whether the call must end with a record of its own whatever happens: it may act outside, or leave a question open. */
@@ -80,7 +97,8 @@ function mayHold({ deps, tool, options }: Call): boolean {
     tool.accepts !== undefined ||
     tool.external ||
     (deps.policy?.rules.some((rule) => mayConcern(rule, tool.name)) ?? false) ||
-    (deps.guardrails?.some((rail) => rail.before !== undefined && matches(rail.tools ?? '*', tool.name)) ?? false)
+    railsOf(deps.guardrails, tool.name, 'input').length > 0 ||
+    railsOf(deps.guardrails, tool.name, 'output').length > 0
   )
 }
 
@@ -88,9 +106,14 @@ async function run(call: Call, task: Task): Promise<Completion> {
   await task.durable()
   for (let i = 0; i < maxRounds; i++) {
     const done = await round(call, task, fold(task.history))
-    if (done !== undefined) return done
+    if (done !== undefined) return done.extra?.['judging'] === undefined ? withJudging(done, task) : done
   }
   throw new ConvokeError('TOOL_FAILED', `the call of ${call.tool.name} does not come to an end`)
+}
+
+function withJudging(done: Completion, task: Task): Completion {
+  const { judging } = judgingOf(task)
+  return judging === undefined ? done : { ...done, extra: { ...done.extra, judging } }
 }
 
 /** One step on from where the records say the call stands. Undefined after records were added: look again. */
@@ -98,6 +121,8 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
   const { tool } = call
   const { dispatch, open } = s
   await assertNotHalted(call, task)
+  const held = heldAnswer(task)
+  if (held !== undefined) return released(call, task, s, held)
   if (dispatch !== undefined) {
     const action = await sentAction(call, dispatch)
     if (open !== undefined) {

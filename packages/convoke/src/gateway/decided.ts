@@ -89,10 +89,3 @@ export async function afterDecision(
     'none',
   )
 }
-
-export function lapsed(id: string): ConvokeError {
-  return new ConvokeError('APPROVAL_EXPIRED', `nobody let the action pass in time (${id})`, {
-    details: { id },
-    next: 'call it again, with more time or another group',
-  })
-}

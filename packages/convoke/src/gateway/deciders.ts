@@ -1,19 +1,25 @@
 import type { Actor } from '../core/record.ts'
-import type { Call } from './deps.ts'
+import type { GatewayDeps } from './deps.ts'
+import type { Policy } from '../policy/policy.ts'
 import type { CallState, Open } from './state.ts'
 
 /**
  * Why somebody's decision about a held call does not count; undefined when it does. Whoever stops a call may be anybody
  * of the group; to let it pass takes as many different people as the policy says, and not the one who wants it.
  */
-export function deciderProblem(call: Call, s: CallState, open: Open, by: Actor): string | undefined {
+export function deciderProblem(
+  call: { readonly deps: Pick<GatewayDeps, 'policy' | 'starter'> },
+  s: CallState,
+  open: Open,
+  by: Actor,
+): string | undefined {
   const { deps } = call
   if (by.kind === 'agent' || by.kind === 'model') return `${by.id} is no person, and only people approve`
   const { group } = open
   if (group !== undefined && deps.policy?.groups?.[group]?.includes(by.id) === false)
     return `${by.id} is not of group ${group}`
   const [category] = open.hold.split('/').slice(1)
-  const rule = asking(call, category)
+  const rule = asking(deps.policy, category)
   const starter = deps.starter
   if (rule.fourEyes && starter?.kind === 'person' && starter.id === by.id)
     return `${by.id} asked for it, and may not approve it`
@@ -23,8 +29,7 @@ export function deciderProblem(call: Call, s: CallState, open: Open, by: Actor):
 }
 
 /** A category is four-eyed when it says so itself or any rule that holds for it does. */
-function asking(call: Call, category: string | undefined): { readonly fourEyes: boolean } {
-  const { policy } = call.deps
+function asking(policy: Policy | undefined, category: string | undefined): { readonly fourEyes: boolean } {
   const named = category === undefined ? undefined : policy?.categories?.[category]?.fourEyes
   return {
     fourEyes:

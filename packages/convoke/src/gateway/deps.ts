@@ -5,6 +5,8 @@ import type { Ledger, Lease } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Network, NetworkRules } from '../ports/network.ts'
 import type { Clock } from '../ports/runtime.ts'
+import type { EngineHandle } from '../replay/scope.ts'
+import type { Spend } from './guard-run.ts'
 import type { Guardrail } from './guardrail.ts'
 import type { GrantSet } from '../grants/grant.ts'
 import type { Halts } from '../policy/halts.ts'
@@ -62,6 +64,8 @@ export interface GatewayDeps {
   /** Which categories have earned trust. */
   readonly trust?: TrustBook | undefined
   readonly guardrails?: readonly Guardrail[] | undefined
+  /** What guardrails that ask models may spend in a run, unless the caller says; asks do. */
+  readonly spend?: ((engine: EngineHandle) => Spend) | undefined
   /** For forks only: what becomes of effects that an ancestor already made. */
   readonly effects?: 'hold' | 'dry' | 'live' | undefined
   readonly ancestorDispatch?:
@@ -79,6 +83,8 @@ export interface Caller {
   readonly grants?: GrantSet | undefined
   /** What those on whose behalf the call is made are bound to: all of them hold. */
   readonly bounds?: readonly GrantSet[] | undefined
+  /** Whose budget pays for models that judge the call. */
+  readonly spend?: Spend | undefined
 }
 
 export interface CallOptions {

@@ -52,6 +52,8 @@ export interface GatewayRun {
 /** The gateway's methods for the run object of a scope. */
 export function extendGateway(deps: GatewayDeps, caller: Caller = {}): (scope: Scope) => GatewayRun {
   return (scope) => {
+    const spend = caller.spend ?? deps.spend?.(scope.engine)
+    const its: Caller = spend === undefined ? caller : { ...caller, spend }
     const claim = <T>(operation: Operation): StepPromise<T> => scope.engine.claim(scope, operation) as StepPromise<T>
     return {
       call: <I, O>(tool: Tool<I, O>, input: I, options: RunCallOptions<I, O> = {}): StepPromise<O> => {
@@ -59,11 +61,11 @@ export function extendGateway(deps: GatewayDeps, caller: Caller = {}): (scope: S
         return claim<O>(
           callOperation(
             deps,
-            caller,
+            its,
             tool,
             input,
             rest,
-            undo === undefined ? undefined : (result) => undoOperation(deps, caller, undo, result as O, input),
+            undo === undefined ? undefined : (result) => undoOperation(deps, its, undo, result as O, input),
           ),
         )
       },

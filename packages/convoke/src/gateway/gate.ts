@@ -10,7 +10,8 @@ import { noPolicy, policyDigest } from '../policy/policy.ts'
 import type { Task } from '../replay/types.ts'
 import { actionHash, storedAction, type Action } from './action.ts'
 import type { AncestorDispatch, Call, Caller } from './deps.ts'
-import { guardBefore, type GuardedCall } from './guardrail.ts'
+import { denial, railName, type GuardedCall } from './guardrail.ts'
+import { judgeInput, noteJudgement, railsOf, type Desk } from './guard-run.ts'
 import { holdKey, holdsOf, type HoldReason } from './holds.ts'
 import { check, issueText } from './schema.ts'
 import type { CallState, Grant } from './state.ts'
@@ -47,6 +48,11 @@ export function guarded(call: Call, task: Task, input: Json, businessKey: string
   }
 }
 
+/** What guardrails about this call are asked with. */
+export function deskOf({ deps, caller }: Call, task: Task, rails: Desk['rails']): Desk {
+  return { rails, task, keyed: deps.keyed, clock: deps.clock, spend: caller.spend }
+}
+
 /**
  * Holds a call against everything that may forbid or hold it: schema, scopes, guardrails, labels, policy, ancestors.
  * @throws TOOL_INPUT_INVALID, SCOPE_DENIED, GUARDRAIL_DENIED, FLOW_DENIED, POLICY_DENIED
@@ -57,8 +63,11 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
   const businessKey = corrected?.businessKey ?? options.businessKey
   const first = await parsed(call, corrected === undefined ? call.input : corrected.input)
   inReach(call)
-  const rails = await guardBefore(deps.guardrails ?? [], guarded(call, task, first, businessKey))
-  const input = rails.redactedBy.length === 0 ? first : await parsed(call, decode(canonicalize(rails.input)))
+  const rails = railsOf(deps.guardrails, tool.name, 'input')
+  const judged = await judgeInput(deskOf(call, task, rails), guarded(call, task, first, businessKey))
+  noteJudgement(task, 'input', judged)
+  if (judged.denied !== undefined) throw denial(judged.denied.guardrail, tool.name, judged.denied.reason)
+  const input = judged.redactedBy.length === 0 ? first : await parsed(call, decode(canonicalize(judged.value)))
   granted(call, task, input)
   const action: Action = {
     tool: tool.name,
@@ -95,7 +104,7 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
       details: { tool: tool.name, rule: decision.deny.by, why: decision.deny.why, policy: policy.version },
       next: 'do something else; convoke policy test says what the policy allows',
     })
-  const held = await holdsOf({ policy, decision, flow, asked: rails.asked, trust: deps.trust })
+  const held = await holdsOf({ policy, decision, flow, asked: judged.asked, trust: deps.trust })
   const holds = [...held.holds]
   const ancestor =
     tool.effect === 'read' || deps.effects === undefined
@@ -116,9 +125,11 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     )
   }
   const spoke = decision.rules.length > 0 || holds.length > 0 || flow.tolerated.length > 0
+  const looked: JsonObject = rails.length === 0 ? {} : { guardrails: rails.map(railName) }
   const ruled: JsonObject = !spoke
-    ? {}
+    ? looked
     : {
+        ...looked,
         policy: {
           version: policy.version,
           digest: policyDigest(policy),

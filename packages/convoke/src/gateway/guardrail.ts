@@ -1,7 +1,8 @@
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import type { Actor } from '../core/record.ts'
-import { matches } from '../core/patterns.ts'
+import type { Model, ModelRequest, ModelResponse } from '../ports/model.ts'
+import type { GuardPoint, TextRule } from './guard-text.ts'
 
 /** What a guardrail sees of a call. All of it is frozen. */
 export interface GuardedCall {
@@ -15,21 +16,57 @@ export interface GuardedCall {
   readonly role: string | undefined
 }
 
-export type Verdict =
+/** What a guardrail sees of what a model is shown for the first time, or of what it has written. */
+export interface GuardedText {
+  readonly text: string
+  readonly model: string
+  readonly tenant: string
+  readonly run: string
+  readonly path: string
+  readonly role: string | undefined
+}
+
+/** What a guardrail may use besides what it sees. */
+export interface GuardContext {
+  /** Ends when nobody waits for the verdict any more. */
+  readonly signal: AbortSignal
+  /**
+   * Asks a model. What it costs is recorded with the verdict and counts towards the budgets of task and run.
+   * @throws what the model throws; BUDGET_EXCEEDED; MODEL_UNREACHABLE after `timeoutMs`
+   */
+  generate(model: Model, request: ModelRequest, options?: { readonly timeoutMs?: number }): Promise<ModelResponse>
+}
+
+/** `redact` replaces what was looked at. `ask` has a person let it pass or not. Reasons are recorded. */
+export type Verdict<V = Json> =
   | 'allow'
   | { readonly deny: string }
-  /** Replaces the input or the output. */
-  | { readonly redact: Json; readonly reason: string }
-/** Before a call, a guardrail may also have a person asked. */
-export type VerdictBefore = Verdict | { readonly ask: string; readonly category: string; readonly group?: string }
+  | { readonly redact: V; readonly reason: string }
+  | { readonly ask: string; readonly category: string; readonly group?: string }
 
-/** A rule of the app, in code. Must be quick and have no effects; one that throws denies the call. */
+type Says<V> = Verdict<V> | Promise<Verdict<V>>
+
+/** A rule of the app. One that throws denies. */
 export interface Guardrail {
   readonly name: string
+  /** To be changed when it judges differently; recorded with each verdict. */
+  readonly version?: string
   /** Tool names with `*`; all tools unless said. */
   readonly tools?: string
-  readonly before?: (call: GuardedCall) => VerdictBefore | Promise<VerdictBefore>
-  readonly after?: (call: GuardedCall & { readonly output: Json | undefined }) => Verdict | Promise<Verdict>
+  /** Roles whose models it is about, with `*`; all unless said. */
+  readonly roles?: string
+  readonly before?: (call: GuardedCall, context: GuardContext) => Says<Json>
+  readonly after?: (call: GuardedCall & { readonly output: Json | undefined }, context: GuardContext) => Says<Json>
+  /** What a model is shown for the first time: instructions and briefing. Results of tools have passed `after`. */
+  readonly prompt?: (said: GuardedText, context: GuardContext) => Says<string>
+  /** What a model has written, whole. Nothing of it is streamed before. */
+  readonly answer?: (said: GuardedText, context: GuardContext) => Says<string>
+  /** A rule about text wherever there is some, in streams too. */
+  readonly text?: TextRule
+  /** Where a text rule that asks does so: category (`guardrail` unless said) and group. */
+  readonly asks?: { readonly category: string; readonly group?: string }
+  /** It may judge differently the next time, as models do: for the same input, the verdict on record counts. */
+  readonly recorded?: boolean
 }
 
 export interface Asked {
@@ -39,64 +76,19 @@ export interface Asked {
   readonly group?: string
 }
 
-/** Asks all guardrails in order; each sees what the one before left. @throws GUARDRAIL_DENIED */
-export async function guardBefore(
-  guardrails: readonly Guardrail[],
-  call: GuardedCall,
-): Promise<{ readonly input: Json; readonly asked: readonly Asked[]; readonly redactedBy: readonly string[] }> {
-  let { input } = call
-  const asked: Asked[] = []
-  const redactedBy: string[] = []
-  for (const rail of guardrails) {
-    if (rail.before === undefined || !matches(rail.tools ?? '*', call.tool)) continue
-    const verdict = await judge(rail, call.tool, () => rail.before?.({ ...call, input }) ?? 'allow')
-    if (verdict === 'allow') continue
-    if ('deny' in verdict) throw denied(rail, call.tool, verdict.deny)
-    if ('redact' in verdict) {
-      input = verdict.redact
-      redactedBy.push(rail.name)
-    } else {
-      asked.push({
-        guardrail: rail.name,
-        reason: verdict.ask,
-        category: verdict.category,
-        ...(verdict.group === undefined ? {} : { group: verdict.group }),
-      })
-    }
-  }
-  return { input, asked, redactedBy }
+export function railName({ name, version }: Guardrail): string {
+  return version === undefined ? name : `${name}@${version}`
 }
 
-/** @throws GUARDRAIL_DENIED */
-export async function guardAfter(
-  guardrails: readonly Guardrail[],
-  call: GuardedCall,
-  output: Json | undefined,
-): Promise<{ readonly output: Json | undefined; readonly redactedBy: readonly string[] }> {
-  let value = output
-  const redactedBy: string[] = []
-  for (const rail of guardrails) {
-    if (rail.after === undefined || !matches(rail.tools ?? '*', call.tool)) continue
-    const verdict = await judge(rail, call.tool, () => rail.after?.({ ...call, output: value }) ?? 'allow')
-    if (verdict === 'allow') continue
-    if ('deny' in verdict) throw denied(rail, call.tool, verdict.deny)
-    value = verdict.redact
-    redactedBy.push(rail.name)
-  }
-  return { output: value, redactedBy }
+/** Whether a guardrail has anything to say at a place. */
+export function speaksAt(rail: Guardrail, point: GuardPoint): boolean {
+  const own = { input: rail.before, output: rail.after, prompt: rail.prompt, answer: rail.answer }[point]
+  return own !== undefined || (rail.text !== undefined && (rail.text.at ?? [point]).includes(point))
 }
 
-async function judge<V>(rail: Guardrail, tool: string, ask: () => V | Promise<V>): Promise<V> {
-  try {
-    return await ask()
-  } catch (error) {
-    throw denied(rail, tool, `the guardrail itself failed: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-function denied(rail: Guardrail, tool: string, reason: string): ConvokeError {
-  return new ConvokeError('GUARDRAIL_DENIED', `guardrail ${rail.name} forbids ${tool}: ${reason}`, {
-    details: { guardrail: rail.name, tool, reason },
-    next: 'change the call, or ask whoever owns the guardrail',
+export function denial(guardrail: string, what: string, reason: string): ConvokeError {
+  return new ConvokeError('GUARDRAIL_DENIED', `guardrail ${guardrail} forbids ${what}: ${reason}`, {
+    details: { guardrail, what, reason },
+    next: 'change what it is about, or ask whoever owns the guardrail',
   })
 }

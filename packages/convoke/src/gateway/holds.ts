@@ -6,7 +6,7 @@ import type { Asked } from './guardrail.ts'
 
 /** Why a call is held: a policy's rule, the caller's option, a guardrail, the labels, or a fork (R9). */
 export interface HoldReason extends Hold {
-  readonly kind: 'call' | 'held-effect'
+  readonly kind: 'call' | 'held-effect' | 'answer'
   readonly by: string
   /** Of several people who have to agree, which this is: 1 for the first. */
   readonly seat?: number

@@ -1,11 +1,13 @@
 import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, toErrorData } from '../core/errors.ts'
-import type { Json } from '../core/json.ts'
+import type { Json, JsonObject } from '../core/json.ts'
 import { halted } from '../policy/halts.ts'
 import type { Task } from '../replay/types.ts'
 import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
 import { gatewayFetch, neverSent, newTrace, reasonOf, type Trace } from './fetch.ts'
+import { railsOf } from './guard-run.ts'
+import { redactJson } from './guard-text.ts'
 import { readResult } from './result.ts'
 import { conceal, resolveSecret, scrub, scrubText } from './secrets.ts'
 import type { ToolContext } from './tool.ts'
@@ -69,9 +71,25 @@ export function contextOf(
       task.scope.engine.live(task.scope, 'tool.progress', {
         path: task.path,
         tool: tool.name,
-        data: scrub(deps.secrets, data),
+        ...shownProgress(call, scrub(deps.secrets, data)),
       }),
   }
+}
+
+/**
+ * Progress is shown before the answer is there to be judged: rules about text hold for it, and where they would not
+ * redact, or a guardrail has to see the whole, only that there was some.
+ */
+function shownProgress({ deps, tool }: Call, data: Json): JsonObject {
+  let shown = data
+  for (const { text, after } of railsOf(deps.guardrails, tool.name, 'output')) {
+    if (after !== undefined) return { withheld: true }
+    if (text === undefined) continue
+    const looked = redactJson(text, shown)
+    if (looked.found.length > 0 && (text.act !== 'redact' || looked.left.length > 0)) return { withheld: true }
+    shown = looked.value
+  }
+  return { data: shown }
 }
 
 /** R7: right before the first byte, a worker that may have been replaced sends nothing, and nobody who was stopped. */

@@ -23,7 +23,7 @@ export interface Dispatch {
 export interface Open {
   readonly id: string
   readonly ref: RecordRef
-  readonly kind: 'call' | 'held-effect' | 'maybe-executed' | 'decision'
+  readonly kind: 'call' | 'held-effect' | 'maybe-executed' | 'decision' | 'answer'
   /** Which hold it answers; '' for other kinds. */
   readonly hold: string
   /** What a decision about it must name: of the action and all it is bound to, or of the question. */
@@ -93,6 +93,9 @@ export interface CallState {
   readonly approvals: readonly RecordRef[]
 }
 
+/** Kinds of questions whose yes lets something pass, and says nothing else. */
+const granting: ReadonlySet<Open['kind']> = new Set(['call', 'held-effect', 'answer'])
+
 export function fold(history: readonly Entry[]): CallState {
   const s = {
     corrected: undefined as CallState['corrected'],
@@ -158,7 +161,7 @@ export function fold(history: readonly Entry[]): CallState {
         }
         s.approvals.push(ref)
         s.problem = undefined
-        if (p['decision'] === 'approved' && (s.open.kind === 'call' || s.open.kind === 'held-effect')) {
+        if (p['decision'] === 'approved' && granting.has(s.open.kind)) {
           s.grants.push(grant(s.open, s.open.actionHash, ref, record.actor.id))
           s.decided = undefined
         }

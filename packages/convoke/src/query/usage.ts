@@ -25,18 +25,28 @@ export function addUsage(a: Usage, b: Usage): Usage {
   }
 }
 
-/** The usage of one model call's record; nothing for other records, and for answers that were taken over. */
-export function usageOf(entry: Entry): Usage {
-  const usage = object(entry.payload['usage'])
-  if (entry.payload['op'] !== 'model' || usage === undefined) return noUsage
+/**
+ * What the model call of a record used, and what models that judged it did; nothing for other records, and for answers
+ * that were taken over.
+ */
+export function usageOf({ payload }: Entry): Usage {
+  return addUsage(
+    payload['op'] === 'model' ? read(object(payload['usage'])) : noUsage,
+    read(object(payload['judging'])),
+  )
+}
+
+/** One call's usage, or totals of several. */
+function read(usage: JsonObject | undefined): Usage {
+  if (usage === undefined) return noUsage
   const tokens: JsonObject = object(usage['tokens']) ?? {}
   const cost = text(usage['cost'])
   return {
-    calls: 1,
+    calls: typeof usage['calls'] === 'number' ? usage['calls'] : 1,
     input: whole(tokens['input']),
     output: whole(tokens['output']),
     cost: cost !== undefined && /^-?\d+(\.\d+)?$/.test(cost) ? cost : '0',
-    unpriced: cost === undefined ? 1 : 0,
+    unpriced: typeof usage['unpriced'] === 'number' ? usage['unpriced'] : cost === undefined ? 1 : 0,
   }
 }
 
