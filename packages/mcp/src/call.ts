@@ -1,17 +1,11 @@
-import {
-  ProtocolError,
-  SdkError,
-  SdkErrorCode,
-  SdkHttpError,
-  UnauthorizedError,
-  type Client,
-} from '@modelcontextprotocol/client'
+import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError, type Client } from '@modelcontextprotocol/client'
 import type { Json, JsonObject } from 'convoke'
 import { ConvokeError, isConvokeError, type ToolCall, type ToolTransport } from 'convoke/adapter'
-import type { Connection } from './connection.ts'
+import { spent, type Connection } from './connection.ts'
 import { difference, hashOf, type Definition } from './definition.ts'
+import { notLetIn } from './open.ts'
 import { answerOf, contentsOf, type McpAnswer } from './result.ts'
-import { declared } from './server.ts'
+import { declared, secretsOf } from './server.ts'
 
 /** The gateway ends calls; this only keeps the client's own limit out of the way. Milliseconds. */
 const never = 2 ** 31 - 1
@@ -40,16 +34,22 @@ export function toolTransport(connection: Connection, accepted: Definition): Too
         )
       const client = await connection.client()
       call.signal.throwIfAborted()
-      call.assertLease()
       try {
-        const result = await client.callTool(
-          {
-            name: accepted.name,
-            arguments: call.input as Record<string, unknown>,
-            _meta: { 'convoke/idempotency-key': call.idempotencyKey },
-          },
-          { signal: call.signal, timeout: never, onprogress: (progress) => call.progress(progress as unknown as Json) },
-        )
+        const result = await connection.admitted(client, () => {
+          call.assertLease()
+          return client.callTool(
+            {
+              name: accepted.name,
+              arguments: call.input as Record<string, unknown>,
+              _meta: { 'convoke/idempotency-key': call.idempotencyKey },
+            },
+            {
+              signal: call.signal,
+              timeout: never,
+              onprogress: (progress) => call.progress(progress as unknown as Json),
+            },
+          )
+        })
         connection.healthy()
         const answer = answerOf(result)
         if (result.isError === true) throw saidError(call, answer, declared(server, accepted.name).errors ?? 'unknown')
@@ -69,15 +69,21 @@ export function resourceTransport(connection: Connection, what: 'list' | 'read')
     async call(call) {
       await knowSecrets(connection, call)
       const client = await connection.client()
-      call.assertLease()
-      const options = { signal: call.signal, timeout: never }
+      const options = { signal: call.signal, timeout: never, cacheMode: 'bypass' as const }
+      const asked = <T>(ask: () => Promise<T>): Promise<T> =>
+        connection.admitted(client, () => {
+          call.assertLease()
+          return ask()
+        })
       try {
         if (what === 'read') {
           const { uri } = call.input as unknown as { uri: string }
-          const { contents } = await client.readResource({ uri }, { ...options, cacheMode: 'bypass' })
+          const { contents } = await asked(() => client.readResource({ uri }, options))
+          connection.healthy()
           return { parts: contents.map(contentsOf) }
         }
-        const { resources } = await client.listResources(undefined, { ...options, cacheMode: 'bypass' })
+        const { resources } = await asked(() => client.listResources(undefined, options))
+        connection.healthy()
         return {
           parts: resources.map(({ uri, name, mimeType, description }) => ({
             type: 'link',
@@ -96,8 +102,7 @@ export function resourceTransport(connection: Connection, what: 'list' | 'read')
 
 /** What the server was given must not come back in answers: the gateway takes out what it knows. */
 async function knowSecrets({ server }: Connection, call: ToolCall): Promise<void> {
-  const given = ('command' in server ? server.env : server.headers) ?? {}
-  for (const value of Object.values(given)) if (typeof value === 'object') await call.secret(String(value['$secret']))
+  for (const name of secretsOf(server)) await call.secret(name)
 }
 
 function saidError(call: ToolCall, answer: McpAnswer, meaning: 'unknown' | 'none'): Error {
@@ -111,6 +116,7 @@ function saidError(call: ToolCall, answer: McpAnswer, meaning: 'unknown' | 'none
 
 /** By what went wrong, whether anything can have happened. */
 async function failure(connection: Connection, client: Client, call: ToolCall, error: unknown): Promise<unknown> {
+  if (call.signal.aborted) connection.doubted()
   if (isConvokeError(error) || call.signal.aborted) return error
   const { server } = connection
   const why = error instanceof Error ? error.message : String(error)
@@ -122,15 +128,12 @@ async function failure(connection: Connection, client: Client, call: ToolCall, e
       details: { ...details, sent },
       cause: error,
     })
-  if (error instanceof UnauthorizedError)
-    return refused(`was not let in: ${why}`, 'see to the credentials of the server')
+  if (spent(error)) await connection.drop(client)
+  if (notLetIn(error)) return refused(`was not let in: ${why}`, 'see to the credentials of the server')
   if (error instanceof SdkHttpError) {
     const { status } = error
     // The session is gone, and a server that does not know the session has done nothing (2025-11-25, session management).
-    if (status === 404) {
-      await connection.drop(client)
-      return lost(false)
-    }
+    if (status === 404) return lost(false)
     if (status === undefined || status >= 500 || status === 408 || status === 429) return lost(true)
     return refused(`was refused with ${status}: ${why}`, 'correct the call')
   }

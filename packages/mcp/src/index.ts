@@ -1,4 +1,5 @@
 export type { Definition } from './definition.ts'
+export type { KnownServer, KnownTool } from './known.ts'
 export type { Quarantined, Reason } from './review.ts'
 export type { McpAnswer, McpPart } from './result.ts'
 export type { Declared, Elicited, HttpServer, McpServer, StdioServer } from './server.ts'

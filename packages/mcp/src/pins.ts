@@ -16,10 +16,19 @@ export interface Pin {
   readonly by: string
   /** ISO 8601. */
   readonly at: string
+  /** What was accepted before, the oldest first: who accepted what stays on record when a tool changes. */
+  readonly before?: readonly { readonly hash: string; readonly by: string; readonly at: string }[]
 }
 
 /** By `<server>.<tool>`. */
 export type Pins = ReadonlyMap<string, Pin>
+
+/** A new acceptance, with those that it takes the place of. */
+export function acceptedNow(earlier: Pin | undefined, now: Omit<Pin, 'before'>): Pin {
+  if (earlier === undefined) return now
+  const { hash, by, at } = earlier
+  return { ...now, before: [...(earlier.before ?? []), { hash, by, at }] }
+}
 
 /** No file is no pins. @throws CONFIG_INVALID */
 export async function readPins(file: string): Promise<Pins> {

@@ -26,6 +26,8 @@ interface Common {
   readonly labels?: ToolLabels
   /** Milliseconds for one call; 60,000 unless said. */
   readonly timeoutMs?: number
+  /** Milliseconds for connecting, and for a list of tools; 30,000 unless said. A person who logs in has no longer. */
+  readonly connectMs?: number
   /**
    * Answers a server that asks for input while a tool works (elicitation). Unless given, servers are told that nobody can
    * be asked, and a tool that insists fails with TOOL_FAILED.
@@ -56,6 +58,8 @@ export interface HttpServer extends Common {
   readonly url: string
   /** Sent with every request. Values may be `secret('name')`. */
   readonly headers?: Readonly<Record<string, string | SecretRef>>
+  /** A token for `Authorization: Bearer`. */
+  readonly bearer?: SecretRef
   /** Where requests may go: the server's own host on a public address unless said. With OAuth, its hosts as well. */
   readonly network?: NetworkRules
   /** A provider of the official client: a bearer token, client credentials, or OAuth with a person. */
@@ -69,4 +73,15 @@ export type McpServer = StdioServer | HttpServer
 export function declared(server: McpServer, tool: string): Declared {
   const said = Object.hasOwn(server.tools ?? {}, tool) ? server.tools?.[tool] : undefined
   return typeof said === 'string' ? { effect: said } : (said ?? {})
+}
+
+export function connectMs(server: McpServer): number {
+  return server.connectMs ?? 30_000
+}
+
+/** Names of the secrets that a server is given. */
+export function secretsOf(server: McpServer): readonly string[] {
+  const said = ('command' in server ? server.env : server.headers) ?? {}
+  const bearer = 'url' in server && server.bearer !== undefined ? [server.bearer] : []
+  return [...Object.values(said), ...bearer].flatMap((value) => (typeof value === 'string' ? [] : [value.$secret]))
 }

@@ -4,7 +4,9 @@ import { ConvokeError, isConvokeError, lazyNetwork, type Network, type Secrets }
 import { z } from 'zod'
 import { resourceTransport, toolTransport } from './call.ts'
 import { openConnection, type Connection } from './connection.ts'
-import { readPins, writePins, type Pin, type Pins } from './pins.ts'
+import { hashOf } from './definition.ts'
+import { knownOf, type KnownServer } from './known.ts'
+import { acceptedNow, readPins, writePins, type Pins } from './pins.ts'
 import { refOf, review, toolName, type Quarantined, type Served } from './review.ts'
 import type { McpAnswer } from './result.ts'
 import { declared, type McpServer } from './server.ts'
@@ -28,6 +30,8 @@ export interface McpTools {
   readonly quarantined: readonly Quarantined[]
   /** Servers that do not answer. Their accepted tools are among `tools`; calls fail until they are back. */
   readonly unreachable: readonly { readonly server: string; readonly error: ConvokeError }[]
+  /** All servers, with every tool that they serve or that was accepted of them. */
+  readonly servers: readonly KnownServer[]
   /** Accepted tools that cannot be made into tools of the app, with the reason. */
   readonly refused: readonly { readonly tool: string; readonly why: string }[]
   /**
@@ -84,25 +88,43 @@ export async function mcpTools(options: McpOptions): Promise<McpTools> {
   }
   for (const connection of connections.values())
     if (connection.server.resources === true) tools.push(...resourceTools(connection))
+  let writing: Promise<void> = Promise.resolve()
   return {
     tools,
     quarantined,
     unreachable,
     refused,
+    servers: knownOf(options.servers, served, pins, { quarantined, refused, unreachable }),
     async accept({ tool: ref, hash, by }) {
-      const shown = quarantined.find((q) => q.tool === ref)
-      const definition = served.find((one) => refOf(one) === ref)?.definition
-      if (shown === undefined || definition === undefined)
+      const shown = quarantined.filter((q) => q.tool === ref)
+      const definition = served.find((one) => refOf(one) === ref && hashOf(one.definition) === hash)?.definition
+      const [first] = shown
+      if (first === undefined)
         throw new ConvokeError('TOOL_UNKNOWN', `${ref} is not in quarantine`, {
           details: { tool: ref, quarantined: quarantined.map((q) => q.tool) },
+          next: 'convoke mcp ls',
         })
-      if (shown.hash !== hash)
+      const its = shown.find((q) => q.hash === hash)
+      if (its === undefined || definition === undefined)
         throw new ConvokeError('TOOL_QUARANTINED', `${ref} is not what was shown`, {
-          details: { tool: ref, hash: shown.hash, shown: hash },
-          next: 'look at the difference again',
+          details: { tool: ref, hash: first.hash, shown: hash },
+          next: 'look at the difference again: convoke mcp ls',
         })
-      const pin: Pin = { hash, definition, rivals: shown.rivals, by, at: new Date().toISOString() }
-      await writePins(options.pins, new Map([...(await readPins(options.pins)), [ref, pin]]))
+      // One after the other: each writes what it has read.
+      writing = writing
+        .catch(() => undefined)
+        .then(async () => {
+          const now = await readPins(options.pins)
+          const pin = acceptedNow(now.get(ref), {
+            hash,
+            definition,
+            rivals: its.rivals,
+            by,
+            at: new Date().toISOString(),
+          })
+          await writePins(options.pins, new Map([...now, [ref, pin]]))
+        })
+      await writing
     },
     async close() {
       await Promise.all([...connections.values()].map((connection) => connection.close()))
