@@ -29,6 +29,14 @@ import { measure as scale } from './scale.ts'
 import { measure as specs } from './specs.ts'
 import { measure as wake } from './wake.ts'
 
+interface Options {
+  readonly json: boolean
+  readonly only?: string[]
+  readonly peers: boolean
+  readonly small: boolean
+  readonly source: boolean
+}
+
 const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promise<void>>> = {
   chain,
   conversation,
@@ -46,15 +54,36 @@ const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promi
   growth,
 }
 
-const { values: options } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true },
-    peers: { type: 'boolean', default: false },
-    small: { type: 'boolean', default: false },
-    source: { type: 'boolean', default: false },
-  },
-})
+const usage = `npm run bench -- [--only WORKLOAD]... [--json] [--peers] [--small] [--source]
+
+  --only WORKLOAD  one of ${Object.keys(workloads).join(', ')}
+  --json           one object a line instead of tables
+  --peers          measures the peers as well (npm ci in bench/peers first)
+  --small          a few seconds, to see that it works
+  --source         without building first
+`
+const options = optionsOf()
+
+function optionsOf(): Options {
+  try {
+    const { values } = parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        json: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true },
+        peers: { type: 'boolean', default: false },
+        small: { type: 'boolean', default: false },
+        source: { type: 'boolean', default: false },
+      },
+    })
+    if (values.help !== true) return values
+    process.stdout.write(usage)
+    process.exit(0)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`)
+    process.exit(2)
+  }
+}
 
 const collected: Measure[] = []
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
