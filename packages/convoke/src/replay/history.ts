@@ -6,7 +6,8 @@ import type { LedgerRecord } from '../core/record.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import { isTerminal, type Entry } from './types.ts'
 
-const page = 2000
+/** Read at once: a ledger prepares its next page while the last one is taken over, and everything is kept anyway. */
+const page = 20_000
 
 /** Critical record types this version understands; any other critical one stops the reader. */
 const known = new Set([
