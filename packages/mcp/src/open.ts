@@ -83,7 +83,8 @@ export function trouble(
   hide: (text: string) => string,
   stderr: string = '',
 ): ConvokeError {
-  if (isConvokeError(error)) return error
+  const own = ownOf(error)
+  if (own !== undefined) return own
   const why = hide(error instanceof Error ? error.message : String(error)).toWellFormed()
   const cause = new Error(why)
   const details = { server: server.name }
@@ -98,6 +99,17 @@ export function trouble(
     next: 'command' in server ? 'start it by hand with the same arguments' : `see that ${server.url} answers`,
     cause,
   })
+}
+
+/** An error of ours that the client has wrapped in its own. */
+function ownOf(error: unknown): ConvokeError | undefined {
+  let inner: unknown = error
+  for (let depth = 0; depth < 4 && inner !== undefined; depth++) {
+    if (isConvokeError(inner)) return inner
+    const { cause, data } = (inner ?? {}) as { cause?: unknown; data?: { cause?: unknown } }
+    inner = cause ?? data?.cause
+  }
+  return undefined
 }
 
 function newClient(server: McpServer, onChanged: () => void): Client {

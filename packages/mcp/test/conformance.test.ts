@@ -71,7 +71,7 @@ for (const [revision, count] of Object.entries(revisions)) {
   describe.concurrent(`client scenarios of ${revision}`, () => {
     for (const scenario of [...required, ...besides])
       // The server of `sse-retry` measures how long we wait; a busy machine may be late, a faulty client always is.
-      test(scenario, { retry: scenario === 'sse-retry' ? 2 : 0 }, async ({ expect }) => {
+      test(`${scenario}`, { retry: scenario === 'sse-retry' ? 2 : 0 }, async ({ expect }) => {
         const { code, checks, said } = await play(scenario, revision, client)
         const bad = checks.filter(({ status }) => status === 'FAILURE' || status === 'WARNING')
         expect(
