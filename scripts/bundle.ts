@@ -31,6 +31,13 @@ for (const paths of [subpaths, ...threads.map((path) => [path])]) {
     platform: 'node',
     external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
   })
-  await bundle.write({ dir: dist, format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'chunk-[hash].js' })
+  await bundle.write({
+    dir: dist,
+    format: 'esm',
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name]-[hash].js',
+    // What several subpaths share is one file as well; only the network is loaded when it is needed.
+    codeSplitting: { groups: [{ name: 'shared', minShareCount: 2, test: /[\\/]src[\\/](?!net[\\/])/ }] },
+  })
   await bundle.close()
 }
