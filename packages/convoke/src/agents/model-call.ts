@@ -87,6 +87,7 @@ export function modelOperation(call: ModelCall, deps: ModelCallDeps): Operation 
     extra: { messages: { ...(base === undefined ? {} : { base }), added: added.map((a) => a.key) } },
     blobs: added.flatMap((a) => a.blob ?? []),
   }
+  const withKept = (done: Completion): Completion => ({ ...done, ...kept, extra: { ...done.extra, ...kept.extra } })
   return {
     kind: 'model',
     name: 'model',
@@ -99,10 +100,10 @@ export function modelOperation(call: ModelCall, deps: ModelCallDeps): Operation 
     execute: async (task) => {
       await task.durable()
       const held = heldAnswer(task)
-      if (held !== undefined) return { ...(await releasedAnswer(task, call, held)), ...kept }
+      if (held !== undefined) return withKept(await releasedAnswer(task, call, held))
       const earlier = conversation.loaded || base === undefined ? [] : await rebuild(deps.ledger, task.tenant, base)
       const messages: readonly Message[] = [...earlier, ...conversation.messages, ...added.map((a) => a.message)]
-      return { ...(await attempts(task, { messages, ...shape }, call, deps)), ...kept }
+      return withKept(await attempts(task, { messages, ...shape }, call, deps))
     },
     applied: ({ payload }) => {
       call.used(payload['usage'] as JsonObject | undefined)

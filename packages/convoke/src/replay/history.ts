@@ -17,6 +17,7 @@ const known = new Set([
   'run.failed',
   'run.cancelled',
   'run.continued',
+  'answer.held',
   'tool.dispatched',
   'value.superseded',
 ])
