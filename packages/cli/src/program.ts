@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { version } from './version.ts'
 import * as approvals from './commands/approvals.ts'
-import { auditExport, auditVerify, type ExportOptions, type VerifyOptions } from './commands/audit.ts'
+import { type ExportOptions, type VerifyOptions } from './audit-files.ts'
+import { auditExport, auditVerify } from './commands/audit.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { forkCommand, type ForkFlags } from './commands/fork.ts'
 import {
@@ -157,14 +158,23 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .action(act((c, o: PolicyTestOptions) => policyTest(c, o)))
 
   const audit = program.command('audit').description('show that nothing was changed').helpCommand(false)
-  common(audit.command('verify').description('prove every record, and hold all against a signed checkpoint'))
+  common(
+    audit.command('verify [file]').description('prove every record of the store, or an exported run without any store'),
+  )
     .option('--against <file>', 'a checkpoint that audit export wrote')
-    .option('--public-key <key>', 'the key it must be signed with: itself, or a file')
-    .action(act((c, o: VerifyOptions) => auditVerify(c, o)))
-  common(audit.command('export').description('sign where all streams stand'))
+    .option('--public-key <key>', 'the key that must have signed: itself, or a file')
+    .action(act((c, file: string | undefined, o: VerifyOptions) => auditVerify(c, file, o)))
+  common(
+    audit
+      .command('export [run]')
+      .description(
+        'one run with all that an auditor asks for and its proof; without one, sign where all streams stand',
+      ),
+  )
     .option('--key <file>', 'Ed25519 key in PEM; audit.key in the store unless said, made at first use')
     .option('--out <file>', 'write it there; stdout unless said')
-    .action(act((c, o: ExportOptions) => auditExport(c, o)))
+    .option('--max-blob <bytes>', 'leave out larger files of a run; 1048576 unless said', positive)
+    .action(act((c, run: string | undefined, o: ExportOptions) => auditExport(c, run, o)))
 
   common(program.command('migrate').description("bring a database's schema to this version"))
     .option('--dry-run', 'say what would be done')

@@ -1,5 +1,5 @@
 /** Commands that look and decide: what they print, for people and for programs. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -182,6 +182,35 @@ describe('convoke audit', () => {
     expect(refused).toMatchObject({ code: 1, out: '' })
     expect(refused.err).toMatch(/AUDIT_FAILED .*run\/r_x@\d+/)
     expect(existsSync(join(at.dir, 'again.json'))).toBe(false)
+  })
+
+  test('one run in one file, which is proved where there is no store', async () => {
+    const made = await at.cli(['audit', 'export', 'r_pay', '--out', 'r_1.json', '-o', 'json'])
+    expect(made.code).toBe(0)
+    expect(json(made.out)).toMatchObject({ run: 'r_pay', left: { blobs: [], runs: [] } })
+    expect(statSync(join(at.dir, 'r_1.json')).mode & 0o777).toBe(0o600)
+    const publicKey = /public key {2}(\S+)/.exec(made.err)![1]!
+    const elsewhere = join(at.dir, 'elsewhere')
+    mkdirSync(elsewhere)
+    const verify = (...more: string[]) => at.cli(['audit', 'verify', '../r_1.json', ...more], { cwd: elsewhere })
+    const sound = await verify('--public-key', publicKey)
+    expect(sound).toMatchObject({ code: 0, err: '' })
+    expect(sound.out).toMatch(/^sound {2}\d+ records[^]*payment@1[^]*asked of finance: pending/)
+    expect((await verify()).err).toContain('the file vouches for itself')
+    await at.cli(['audit', 'export', '--out', 'all.json'])
+    expect(await verify('--public-key', publicKey, '--against', '../all.json')).toMatchObject({ code: 0 })
+    expect(existsSync(join(elsewhere, '.convoke'))).toBe(false)
+
+    const text = readFileSync(join(at.dir, 'r_1.json'), 'utf8')
+    writeFileSync(join(at.dir, 'r_1.json'), text.replace('"INV-1"', '"INV-2"'))
+    const changed = await verify('--public-key', publicKey)
+    expect(changed).toMatchObject({ code: 1 })
+    expect(changed.out).toMatch(/^not sound[^]*the file +checkpoint/)
+    expect(changed.err).toContain('AUDIT_FAILED')
+    writeFileSync(join(at.dir, 'r_1.json'), text.slice(0, -200))
+    expect((await verify()).err).toContain('JSON_INVALID')
+    expect((await at.cli(['audit', 'export', 'r_none'])).err).toContain('RUN_UNKNOWN')
+    expect((await at.cli(['audit', 'export', '--max-blob', '5'])).err).toContain('USAGE')
   })
 
   test('INPUT_INVALID for a checkpoint that is none', async () => {

@@ -1,64 +1,36 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { ConvokeError, parseStrict } from 'convoke'
+import { resolve } from 'node:path'
+import { ConvokeError } from 'convoke'
 import {
   auditError,
   count,
   exportCheckpoint,
   moment,
-  newSigningKey,
-  parseCheckpoint,
   placeOf,
   publicKeyOf,
   verifyLedger,
   type AuditReport,
-  type Checkpoint,
 } from 'convoke/views'
-import { clock, withStore, type Context, type Opened } from '../context.ts'
+import { signingKey, trustOf, writeNew, type ExportOptions, type VerifyOptions } from '../audit-files.ts'
+import { clock, withStore, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 import { table } from '../output.ts'
+import { exportRunFile, verifyRunFile } from './audit-run.ts'
 
-export interface VerifyOptions {
-  readonly against?: string
-  readonly publicKey?: string
-}
-
-function readText(context: Context, named: string, what: string): string {
-  const file = resolve(context.cwd, named)
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new ConvokeError('INPUT_INVALID', `${what} ${file} cannot be read: ${(error as Error).message}`, {
-      details: { file },
-      next: 'name a file that is there',
-      cause: error,
-    })
-  }
-}
-
-/** A key itself, or a file that holds one. */
-function keyText(context: Context, given: string): string {
-  return given.includes('-----BEGIN') || /^[A-Za-z0-9+/]{40,}={0,2}$/.test(given)
-    ? given
-    : readText(context, given, 'the public key')
-}
-
-export async function auditVerify(context: Context, options: VerifyOptions): Promise<number> {
+export async function auditVerify(
+  context: Context,
+  exported: string | undefined,
+  options: VerifyOptions,
+): Promise<number> {
   const { out } = context
+  if (exported !== undefined) return verifyRunFile(context, exported, options)
   if (options.publicKey !== undefined && options.against === undefined)
     throw new ConvokeError('USAGE', '--public-key says who must have signed a checkpoint, and none is given', {
-      next: 'name the checkpoint: --against FILE',
+      next: 'name the checkpoint: --against FILE, or the export of a run: convoke audit verify FILE',
     })
-  const against: Checkpoint | undefined =
-    options.against === undefined
-      ? undefined
-      : parseCheckpoint(parseStrict(readText(context, options.against, 'the checkpoint')))
-  const publicKey = options.publicKey === undefined ? undefined : keyText(context, options.publicKey)
+  const trust = trustOf(context, options)
+  const { against, publicKey } = trust
   return withStore(context, async ({ ledger, tenant }) => {
-    const report = await verifyLedger(ledger, tenant, {
-      ...(against === undefined ? {} : { against }),
-      ...(publicKey === undefined ? {} : { publicKey }),
-    })
+    const report = await verifyLedger(ledger, tenant, trust)
     out.data(report, () => reportText(report, context))
     if (against !== undefined && publicKey === undefined)
       out.note(
@@ -88,13 +60,13 @@ function reportText(report: AuditReport, { out }: Context): string {
   return `${style.bad('not sound')}  ${read}${held}\n\n${table(['WHERE', 'KIND', 'WHAT'], rows, style, out.width)}${more}`
 }
 
-export interface ExportOptions {
-  readonly key?: string
-  readonly out?: string
-}
-
-export async function auditExport(context: Context, options: ExportOptions): Promise<number> {
+export async function auditExport(context: Context, run: string | undefined, options: ExportOptions): Promise<number> {
   const { out } = context
+  if (run !== undefined) return exportRunFile(context, run, options)
+  if (options.maxBlob !== undefined)
+    throw new ConvokeError('USAGE', '--max-blob is about the export of a run, and none is named', {
+      next: 'convoke audit export RUN',
+    })
   return withStore(context, async (opened) => {
     const { key, file, made } = signingKey(context, opened, options.key)
     const checkpoint = await exportCheckpoint(opened.ledger, opened.tenant, key, clock.now())
@@ -109,40 +81,4 @@ export async function auditExport(context: Context, options: ExportOptions): Pro
     out.note(out.errStyle.faint(`${count(checkpoint.records)} records in ${count(checkpoint.streams)} streams signed`))
     return exit.ok
   })
-}
-
-/** The key of the store, made at first use and readable by its owner only, or the one that is named. */
-function signingKey(
-  context: Context,
-  { dir }: Opened,
-  named: string | undefined,
-): { readonly key: string; readonly file: string; readonly made: boolean } {
-  const file =
-    named === undefined ? (dir === undefined ? undefined : join(dir, 'audit.key')) : resolve(context.cwd, named)
-  if (file === undefined)
-    throw new ConvokeError('USAGE', 'the configuration opens a store without a folder', {
-      next: 'name a key: --key FILE',
-    })
-  if (existsSync(file)) return { key: readText(context, file, 'the signing key'), file, made: false }
-  const key = newSigningKey()
-  writeNew(file, key, 0o600, 'wx')
-  return { key, file, made: true }
-}
-
-function writeNew(file: string, text: string, mode: number, flags: 'w' | 'wx'): void {
-  try {
-    const handle = openSync(file, flags, mode)
-    try {
-      writeSync(handle, text)
-      fsyncSync(handle)
-    } finally {
-      closeSync(handle)
-    }
-  } catch (error) {
-    throw new ConvokeError('STORE_UNUSABLE', `${file} cannot be written: ${(error as Error).message}`, {
-      details: { file },
-      next: 'choose a file that this user may write',
-      cause: error,
-    })
-  }
 }

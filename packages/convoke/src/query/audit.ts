@@ -18,6 +18,8 @@ export type FindingKind =
   | 'content'
   /** The checkpoint itself is not to be trusted. */
   | 'checkpoint'
+  /** What is said about the records is not what they say. */
+  | 'report'
 
 export interface Finding {
   readonly stream: string

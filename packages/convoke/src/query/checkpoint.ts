@@ -35,10 +35,10 @@ export function newSigningKey(): string {
 
 /** The public half of a signing key, as it stands in checkpoints. @throws INPUT_INVALID */
 export function publicKeyOf(signingKey: string): string {
-  return spki(createPublicKey(privateKey(signingKey)))
+  return spki(createPublicKey(asPrivateKey(signingKey)))
 }
 
-function privateKey(pem: string): KeyObject {
+export function asPrivateKey(pem: string): KeyObject {
   try {
     const key = createPrivateKey(pem)
     if (key.asymmetricKeyType === 'ed25519') return key
@@ -75,9 +75,13 @@ export async function allHeads(
  * milliseconds. @throws INPUT_INVALID for a key that is none
  */
 export async function signHeads(ledger: Readable, tenant: string, signingKey: string, at: number): Promise<Checkpoint> {
-  const key = privateKey(signingKey)
+  return signCheckpoint(await allHeads(ledger, tenant), tenant, signingKey, at)
+}
+
+/** Signs where some streams stand, sorted by name. `at` in milliseconds. @throws INPUT_INVALID for a key that is none */
+export function signCheckpoint(heads: Checkpoint['heads'], tenant: string, signingKey: string, at: number): Checkpoint {
+  const key = asPrivateKey(signingKey)
   const publicKey = spki(createPublicKey(key))
-  const heads = await allHeads(ledger, tenant)
   const body: Omit<Checkpoint, 'signature'> = {
     kind: 'convoke-checkpoint',
     v: 1,
@@ -122,11 +126,11 @@ export function parseCheckpoint(value: Json): Checkpoint {
  */
 export function isSigned(checkpoint: Checkpoint, trusted?: string): boolean {
   const { signature, ...body } = checkpoint
-  const key = publicKey(trusted ?? checkpoint.publicKey)
+  const key = asPublicKey(trusted ?? checkpoint.publicKey)
   return verify(null, Buffer.from(canonicalize(body)), key, Buffer.from(signature, 'base64'))
 }
 
-function publicKey(given: string): KeyObject {
+export function asPublicKey(given: string): KeyObject {
   try {
     const key = given.includes('-----BEGIN')
       ? createPublicKey(given)
