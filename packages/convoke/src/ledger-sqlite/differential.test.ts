@@ -36,7 +36,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     arbitrary: fc.record({ op: fc.constant('start' as const), run, due: fc.nat(900), priority: fc.nat(2) }),
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('register' as const, 'lapse', 'isAlive'), worker }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('claim' as const), run, worker }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('claim' as const), run: fc.nat(3), worker }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('release' as const), run, older: fc.boolean() }) },
   {
     weight: 10,
@@ -70,6 +70,11 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('ready' as const), now: fc.nat(1_500) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant('archive' as const), run, finish: fc.boolean(), stale: fc.constant(false) }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('restore' as const), run, broken: fc.boolean() }) },
 )
 /** Begins with what most operations need, so that they are not all refused. */
 const opening: readonly Operation[] = [0, 1, 2].flatMap((n) => [

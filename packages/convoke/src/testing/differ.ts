@@ -118,6 +118,8 @@ const weights: Readonly<Record<Operation['op'], number>> = {
   attach: 2,
   look: 6,
   wrong: 1.5,
+  archive: 2,
+  restore: 1.5,
 }
 const total = Object.values(weights).reduce((sum, weight) => sum + weight, 0)
 
@@ -164,9 +166,13 @@ function scriptOf(seed: number): readonly Operation[] {
       case 'attach':
         return { op, blob: below(4), given: below(2) === 0, large: below(8) === 0 }
       case 'look':
-        return { op, what: below(13), run: below(3), limit: below(3) }
+        return { op, what: below(15), run: below(3), limit: below(3) }
       case 'wrong':
         return { op, what: below(11) }
+      case 'archive':
+        return { op, run: below(3), finish: below(3) > 0, stale: below(10) === 0 }
+      case 'restore':
+        return { op, run: below(3), broken: below(6) === 0 }
     }
   }
   // Most begin with what most operations need, so that they are not all refused.

@@ -1,6 +1,7 @@
 import { isConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { refOf, type Blob, type LedgerRecord } from '../core/record.ts'
+import type { ArchiveItem } from '../core/archive.ts'
 import type { AppendOptions, Guard, Ledger, Lease, StreamRef } from '../ports/ledger.ts'
 import { createChain, type Chain } from './chain.ts'
 
@@ -37,6 +38,9 @@ export type Operation =
   | { readonly op: 'both'; readonly run: number; readonly place: 'head' | 'behind'; readonly guard: number }
   | { readonly op: 'look'; readonly what: number; readonly run: number; readonly limit: number }
   | { readonly op: 'wrong'; readonly what: number }
+  /** The run is taken out of the store; or brought back, from what was taken out or from something like it. */
+  | { readonly op: 'archive'; readonly run: number; readonly finish: boolean; readonly stale: boolean }
+  | { readonly op: 'restore'; readonly run: number; readonly broken: boolean }
 
 interface Draft {
   readonly type: string
@@ -82,6 +86,7 @@ export async function performScript(
   const last = new Map<string, LedgerRecord>()
   const leases = new Map<number, Lease>()
   const incarnations = new Map<number, number>()
+  const taken = new Map<number, { readonly names: readonly string[]; readonly items: readonly ArchiveItem[] }>()
   let counter = 0
   const watched = ledgers[1].watch(tenant, 'now')[Symbol.asyncIterator]()
   const first = followed ? watched.next() : undefined
@@ -189,8 +194,30 @@ export async function performScript(
       () => by.dependents(tenant, `run/r${run}@1`),
       () => by.guardOwner(tenant, `k${run}`),
       async () => (await by.tenantKey(tenant)).length,
+      async () => await by.archive?.ended({ tenant, before: 1_120 + run, limit: limit + 1 }),
+      async () => await by.archive?.relatives(at),
     ]
     return (await questions[what % questions.length]?.()) ?? null
+  }
+
+  async function archive(by: Ledger, run: number, stale: boolean): Promise<void> {
+    const streams = [`run/r${run}`, `inbox/r${run}`]
+    const heads = await Promise.all(streams.map(async (stream) => ({ stream, ...(await by.head(ref(stream))) })))
+    const there = heads.filter(({ seq }) => seq > 0).map((head) => (stale ? { ...head, seq: head.seq + 1 } : head))
+    const names = there.map(({ stream }) => stream)
+    const items: ArchiveItem[] = []
+    if (names.length > 0) for await (const item of by.archive?.export(tenant, names) ?? []) items.push(item)
+    await by.archive?.drop(tenant, there.length === 0 ? [{ stream: `run/r${run}`, seq: 1, hash: '' }] : there, 5_000)
+    taken.set(run, { names, items })
+  }
+
+  async function restore(by: Ledger, run: number, broken: boolean): Promise<unknown> {
+    const { names, items } = taken.get(run) ?? { names: [`run/r${run}`], items: [] }
+    async function* each(): AsyncGenerator<ArchiveItem, void, undefined> {
+      for (const item of broken ? items.slice(1) : items) yield await Promise.resolve(item)
+    }
+    const { records } = (await by.archive?.restore(tenant, names, each())) ?? { records: -1 }
+    return { records }
   }
 
   /** What no ledger may take. */
@@ -312,6 +339,19 @@ export async function performScript(
         }
         return
       }
+      // Whoever follows may be anywhere when records go: what they see of them is not compared.
+      case 'archive': {
+        if (followed) return
+        if (step.finish) {
+          const stream = `run/r${step.run}`
+          const epoch = epochs.get(step.run) ?? 0
+          await append(of(step.run), stream, recordAt(stream, 'head', epoch, draftOf(7, counter)), epoch)
+          await say(ledger.release(ref(stream), epoch))
+        }
+        return void (await say(archive(of(counter), step.run, step.stale)))
+      }
+      case 'restore':
+        return followed ? undefined : void (await say(restore(of(counter), step.run, step.broken)))
       case 'look':
         return void (await say(look(of(counter), step)))
       case 'wrong':
@@ -323,9 +363,8 @@ export async function performScript(
   transcript.push(await ledger.heads(tenant), await ledger.runs({ tenant }), await ledger.approvals({ tenant }))
   let records = 0
   for (const { stream } of await ledger.heads(tenant)) {
-    const all = await ledger.read(ref(stream))
-    records += all.length
-    transcript.push(all)
+    const at = transcript.length
+    if (await say(ledger.read(ref(stream)))) records += (transcript[at] as readonly unknown[]).length
   }
   if (followed) transcript.push(await order(records))
   for (const run of [0, 1, 2]) transcript.push(await ledger.dependents(tenant, `run/r${run}@1`))

@@ -112,14 +112,14 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
   function postOne(draft: State, ref: StreamRef, message: InboxMessage, added: LedgerRecord[]): Posted {
     if (!ref.stream.startsWith('inbox/')) throw new ConvokeError('INPUT_INVALID', `${ref.stream} is not an inbox`)
     if (message.id === '') throw new ConvokeError('INPUT_INVALID', 'a message needs an id')
-    if (streamOf(draft, ref).archived) throw runArchived(ref.stream)
     const key = keyOf(ref.tenant, ref.stream, message.id)
+    const { archived, records } = streamOf(draft, ref)
     const before = draft.seen.get(key)
-    if (before !== undefined) return { seq: before, duplicate: true }
+    if (before !== undefined && !archived) return { seq: before, duplicate: true }
     const { type, at, actor, causes = [], labels = outside, payload } = message
-    const head = streamOf(draft, ref).records.at(-1) ?? emptyHead
     const draftRecord = { type, actor, causes, labels, payload }
-    const sealed = seal(draftRecord, { ...ref, epoch: 0, head, at, salt: salt() })
+    const sealed = seal(draftRecord, { ...ref, epoch: 0, head: records.at(-1) ?? emptyHead, at, salt: salt() })
+    if (archived) throw runArchived(ref.stream)
     if (sealed.spilled !== undefined) put(draft, ref.tenant, [sealed.spilled])
     add(draft, sealed.record, added)
     draft.seen.set(key, sealed.record.seq)

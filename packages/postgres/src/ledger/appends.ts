@@ -109,7 +109,7 @@ export function createAppends(parts: {
       }
       // One that Postgres itself refuses must not take the others with it.
       if (group.length > 1 && error instanceof ConvokeError && error.handling !== 'unreachable')
-        return (await Promise.all(group.map((one) => write([one])))).flat()
+        return await Promise.all(group.map(alone))
       throw error
     }
     const posted = group.map(() => [] as Posted[])
@@ -130,6 +130,14 @@ export function createAppends(parts: {
       }
     }
     return outcomes
+  }
+
+  async function alone(one: Prepared): Promise<Outcome<readonly Posted[]>> {
+    try {
+      return (await write([one]))[0] as Outcome<readonly Posted[]>
+    } catch (error) {
+      return { error }
+    }
   }
 
   async function putBlobs(tenant: string, blobs: readonly Blob[]): Promise<void> {

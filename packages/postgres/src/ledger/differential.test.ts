@@ -71,11 +71,13 @@ test('the ledgers on Postgres and on SQLite mean what the plain ledger means', a
   // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
   const few = (counts: Readonly<Record<string, number>>, names: readonly string[]): string[] =>
     names.filter((name) => (counts[name] ?? 0) < operations / 20_000)
-  const kinds = 'start register lapse isAlive claim release append both note post read ready blob attach look wrong'
+  const kinds =
+    'start register lapse isAlive claim release append both note post read ready blob attach look wrong archive restore'
   expect(few(performed, kinds.split(' '))).toEqual([])
   const codes =
     'ok POSITION_STALE EPOCH_STALE LEASE_EXPIRED RUN_OWNED RUN_UNKNOWN UNIQUE_TAKEN COUNTER_EXCEEDED INBOX_ADVANCED ' +
-    'BLOB_MISSING LEDGER_CORRUPT INPUT_INVALID TENANT_MISSING NAME_INVALID RECORD_UNSUPPORTED NOT_CANONICAL'
+    'BLOB_MISSING LEDGER_CORRUPT INPUT_INVALID TENANT_MISSING NAME_INVALID RECORD_UNSUPPORTED NOT_CANONICAL ' +
+    'RUN_ARCHIVED RUN_NEEDED ARCHIVE_INVALID'
   expect(few(answers, codes.split(' '))).toEqual([])
   console.log(`${operations} operations`, Object.fromEntries(codes.split(' ').map((code) => [code, answers[code]])))
 }, 1_800_000)

@@ -1,4 +1,5 @@
-import { ConvokeError, isConvokeError } from 'convoke/adapter'
+import { ConvokeError, isConvokeError, runArchived } from 'convoke/adapter'
+import { fromText } from './text.ts'
 
 // Says in our codes what Postgres, or the way to it, refused (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 
@@ -44,6 +45,9 @@ export function fromPostgres(error: unknown, where: Where): ConvokeError {
   if (isConvokeError(error)) return error
   const state = sqlState(error)
   const message = messageOf(error)
+  if (state === 'CV003') return runArchived(fromText(message))
+  if (state === '23514' && (error as { constraint?: unknown }).constraint === 'streams_archived')
+    return runArchived(archivedStream(error))
   const { host, port, database, user, schema } = where
   const details = { host, port, database, schema, sqlstate: state ?? null, message }
   const make = (code: Parameters<typeof coded>[0], says: string, next: string): ConvokeError =>
@@ -115,6 +119,13 @@ export function fromPostgres(error: unknown, where: Where): ConvokeError {
         'the outcome of a write is unknown; the same append may be made again',
       )
   }
+}
+
+/** `Failing row contains (id, tenant, name, …)`: names of streams have no comma and space before their kind. */
+function archivedStream(error: unknown): string {
+  const { detail } = error as { detail?: unknown }
+  const found = typeof detail === 'string' ? /, ((?:run|inbox)\/.+?), \d+, \d+, /s.exec(detail)?.[1] : undefined
+  return fromText(found ?? 'the stream')
 }
 
 function coded(...args: ConstructorParameters<typeof ConvokeError>): ConvokeError {

@@ -8,7 +8,7 @@ import { settings } from './function-settings.ts'
 // streams by id, counters by name, then everything else; runs and approvals by name.
 
 /** Says why the append \`a\` cannot be made as it is; see \`append_1\`. */
-const explain = `
+export const explain: string = `
 CREATE FUNCTION $S.explain_1(
   a int, s_id bigint[], p_append int[], p_stream int[], p_epoch int[], p_first int[], p_prev text[], p_refuse int[],
   r_part int[], r_seq int[], r_sums text[]

@@ -2,7 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { pid } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConvokeError, halfCopied, isConvokeError, type Claim, type Lease, type StreamRef } from 'convoke/adapter'
+import {
+  ConvokeError,
+  halfCopied,
+  isConvokeError,
+  runArchived,
+  type Claim,
+  type Lease,
+  type StreamRef,
+} from 'convoke/adapter'
 import { plainArray, textArray, toText } from './text.ts'
 import type { Database } from './database.ts'
 import { createGroups } from './groups.ts'
@@ -265,6 +273,7 @@ export function createLeases(parts: {
 function refused(code: string, facts: readonly (string | number)[], ref: StreamRef, worker: string): ConvokeError {
   if (code === 'LEASE_EXPIRED') return expired(worker)
   if (code === 'STORE_UNUSABLE') return halfCopied(ref.tenant)
+  if (code === 'RUN_ARCHIVED') return runArchived(ref.stream)
   if (code === 'RUN_UNKNOWN')
     return new ConvokeError('RUN_UNKNOWN', `${ref.stream} has no records`, {
       details: { stream: ref.stream },

@@ -6,6 +6,8 @@ import { migrations as known, type Migration } from './migrations.ts'
 // Brings the schema to what this build knows. One advisory lock for a whole store, held by the transaction, so that of
 // many workers that start at once one migrates and the others find it done.
 
+const lockMs = 3_000
+
 type Query = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>
 
 export interface StoreState {
@@ -89,6 +91,8 @@ export async function migrate(
       await query(`CREATE SCHEMA IF NOT EXISTS ${schema}`)
       await query(`CREATE TABLE ${schema}.store(key text PRIMARY KEY, value text NOT NULL)`)
     }
+    // A step waits for locks that workers hold for moments, and whoever comes after waits behind it: rather not for long.
+    if (steps.length > 0) await query(`SET LOCAL lock_timeout = '${lockMs}ms'`)
     for (const { number, sql, breaks } of steps) {
       await query(sql.replaceAll('$S', schema))
       await set(query, schema, 'format', number)

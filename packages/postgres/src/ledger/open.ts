@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { ConvokeError, type Clock, type Ids, type Ledger } from 'convoke/adapter'
 import { createAppends } from './appends.ts'
+import { createArchive } from './archive.ts'
 import { createChanges } from './changes.ts'
 import { checkServer } from './check.ts'
 import { createDatabase } from './database.ts'
@@ -142,6 +143,14 @@ function compose(
     tenantKey,
     tell: () => changes.tell(),
   })
+  const archive = createArchive({
+    database,
+    schema,
+    reads,
+    shapes,
+    putBlobs: (tenant, blobs) => appends.putBlobs(tenant, blobs),
+    tell: () => changes.tell(),
+  })
   let closing: Promise<void> | undefined
 
   async function open<R>(act: () => Promise<R>): Promise<R> {
@@ -186,6 +195,7 @@ function compose(
     watch: (tenant, after) => followers.watch(tenant, after),
     onChange: (listener) => changes.onChange(listener),
     transfer,
+    archive,
     close: () => (closing ??= close()),
   }
 }

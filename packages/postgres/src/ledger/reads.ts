@@ -40,8 +40,14 @@ export function recordColumns(schema: string): string {
     r.payload, r.stream`
 }
 
+/** The id of the stream $2 of tenant $1. @throws RUN_ARCHIVED */
+export function ownStream(schema: string): string {
+  return `(SELECT CASE WHEN s.archived = 0 THEN s.id ELSE ${schema}.archived_1(s.name) END FROM ${schema}.streams s
+    WHERE s.tenant = $1 AND s.name = $2)`
+}
+
 export function createReads(database: Database, schema: string, shapes: Shapes): Reads {
-  const own = `(SELECT s.id FROM ${schema}.streams s WHERE s.tenant = $1 AND s.name = $2)`
+  const own = ownStream(schema)
   const columns = recordColumns(schema)
   const before = `(SELECT p.sums FROM ${schema}.records p WHERE p.stream = r.stream AND p.seq = r.seq - 1)`
   const all = `SELECT ${columns}, CASE WHEN r.seq = $3 THEN ${before} END FROM ${schema}.records r

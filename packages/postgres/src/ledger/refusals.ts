@@ -1,4 +1,4 @@
-import { ConvokeError } from 'convoke/adapter'
+import { ConvokeError, runArchived } from 'convoke/adapter'
 
 /** An answer of `append_1` for one append: which, what, and the facts. */
 export type Answer = readonly [append: number, code: string, ...facts: unknown[]]
@@ -47,6 +47,8 @@ export function refusalOf([, code, ...facts]: Answer): ConvokeError {
         details: { stream, expected: number(2), found: number(1) },
         next: 'read what came in, then park again',
       })
+    case 'RUN_ARCHIVED':
+      return runArchived(stream)
     default:
       return new ConvokeError('LEDGER_IO', `the store refused an append without a known reason: ${code}`, {
         next: 'update Convoke',
