@@ -8,6 +8,38 @@ const names = ['convoke.config.ts', 'convoke.config.js', 'convoke.config.mjs']
 export interface Config {
   readonly file: string
   readonly options: ConvokeOptions
+  /** What the file exports as `mcp`: what `mcpTools` of `@convoke/mcp` gave. */
+  readonly mcp?: McpSource
+}
+
+/** Of `McpTools` in `@convoke/mcp`, what is looked at here: the command line needs no protocol. */
+export interface McpSource {
+  readonly servers: readonly {
+    readonly name: string
+    readonly error?: ConvokeError
+    readonly tools: readonly McpKnown[]
+  }[]
+  readonly quarantined: readonly McpQuarantined[]
+  accept(decision: { readonly tool: string; readonly hash: string; readonly by: string }): Promise<void>
+  close(): Promise<void>
+}
+
+export interface McpKnown {
+  readonly tool: string
+  readonly name: string
+  readonly state: 'accepted' | 'quarantined' | 'refused' | 'gone'
+  readonly hash: string
+  readonly effect: string
+  readonly accepted?: { readonly by: string; readonly at: string; readonly hash: string }
+  readonly why?: string
+}
+
+export interface McpQuarantined {
+  readonly tool: string
+  readonly reasons: readonly string[]
+  readonly rivals: readonly string[]
+  readonly difference: string
+  readonly hash: string
 }
 
 /** The file that was named, or the nearest one from `cwd` upward. */
@@ -35,7 +67,7 @@ export async function loadConfig(cwd: string, named: string | undefined): Promis
       details: { cwd },
       next: 'write one that exports `config = defineConfig({ workflows: { … } })`, or name it with --app FILE',
     })
-  let module: { readonly config?: unknown; readonly default?: unknown }
+  let module: { readonly config?: unknown; readonly default?: unknown; readonly mcp?: unknown }
   try {
     module = (await import(pathToFileURL(file).href)) as typeof module
   } catch (error) {
@@ -57,7 +89,24 @@ export async function loadConfig(cwd: string, named: string | undefined): Promis
       details: { file },
       next: "export const config = defineConfig({ workflows: { … } }), with defineConfig from 'convoke'",
     })
-  return { file, options: options as ConvokeOptions }
+  const { mcp } = module
+  return { file, options: options as ConvokeOptions, ...(isSource(mcp) ? { mcp } : {}) }
+}
+
+function isSource(mcp: unknown): mcp is McpSource {
+  const { servers, quarantined, accept, close } = (mcp ?? {}) as Partial<McpSource>
+  return (
+    Array.isArray(servers) && Array.isArray(quarantined) && typeof accept === 'function' && typeof close === 'function'
+  )
+}
+
+/** Ends what loading a configuration has started: its servers would keep this process alive. */
+export async function closeConfig(config: Config | undefined): Promise<void> {
+  try {
+    await config?.options.onClose?.()
+  } finally {
+    await config?.mcp?.close()
+  }
 }
 
 function messageOf(error: unknown): string {

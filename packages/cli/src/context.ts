@@ -15,7 +15,7 @@ import {
   type Ledger,
 } from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
-import { hintsFrom, loadConfig, type Config } from './config.ts'
+import { closeConfig, hintsFrom, loadConfig, type Config } from './config.ts'
 import type { Format, Output } from './output.ts'
 
 /** Options that every command takes. */
@@ -140,7 +140,7 @@ export async function withStore<T>(
       await opened.ledger.close()
     }
   } finally {
-    await config?.options.onClose?.()
+    await closeConfig(config)
   }
 }
 
@@ -167,9 +167,11 @@ export async function openApp(
       ...(engine === undefined ? {} : { engine }),
       tenant: tenantOf(context, config),
       onTrouble,
+      onClose: () => closeConfig(config),
     })
     return { app, config, place }
   } catch (error) {
+    await closeConfig(config)
     throw new ConvokeError(
       'CONFIG_INVALID',
       `${config.file}: ${error instanceof Error ? error.message : String(error)}`,

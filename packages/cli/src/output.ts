@@ -36,7 +36,7 @@ export function styleFor(color: boolean): Style {
 }
 
 const command =
-  /(?<!npx )\bconvoke (?=(?:run|resume|worker|runs|show|watch|why|fork|approvals|audit|doctor|migrate|store)\b)/g
+  /(?<!npx )\bconvoke (?=(?:run|resume|worker|runs|show|watch|why|fork|approvals|audit|doctor|migrate|store|mcp)\b)/g
 
 /** A command that is named to people, as they can type it: who came by npx has no `convoke` in their path. */
 export function asTyped(text: string, env: Env): string {

@@ -14,6 +14,7 @@ import {
   type ShowOptions,
   type WhyOptions,
 } from './commands/read.ts'
+import { mcpAccept, mcpLs, type McpAcceptOptions, type McpLsOptions } from './commands/mcp.ts'
 import { policyTest, type PolicyTestOptions } from './commands/policy.ts'
 import { migrateCommand, type MigrateFlags } from './commands/migrate.ts'
 import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
@@ -156,6 +157,19 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .option('--input <json>', 'its arguments')
     .option('--role <name>', 'who makes it')
     .action(act((c, o: PolicyTestOptions) => policyTest(c, o)))
+
+  const servers = program.command('mcp').description('what MCP servers offer').helpCommand(false)
+  common(
+    servers.command('ls').argument('[server]').argument('[tool]').description('list tools: accepted, or in quarantine'),
+  )
+    .option('--difference', 'show what would be accepted of new tools, too')
+    .action(
+      act((c, server: string | undefined, tool: string | undefined, o: McpLsOptions) => mcpLs(c, server, tool, o)),
+    )
+  common(servers.command('accept <server> <tool>').description('make a tool of what was shown'))
+    .option('--hash <hash>', 'of what was shown; asked back at a terminal unless said')
+    .option('--by <name>', 'who accepts; your user name unless said')
+    .action(act((c, server: string, tool: string, o: McpAcceptOptions) => mcpAccept(c, server, tool, o)))
 
   const audit = program.command('audit').description('show that nothing was changed').helpCommand(false)
   common(

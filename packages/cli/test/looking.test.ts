@@ -26,6 +26,9 @@ describe('help', () => {
     ['approvals correct --help'],
     ['audit verify --help'],
     ['audit export --help'],
+    ['mcp --help'],
+    ['mcp ls --help'],
+    ['mcp accept --help'],
   ])('convoke %s', async (args) => {
     const done = await at.cli(args.split(' '), { env: { COLUMNS: '100' } })
     expect(done).toMatchObject({ code: 0, err: '' })

@@ -40,15 +40,14 @@ function linesOf(definition: Definition): string[] {
     `name: ${name}`,
     ...(title === undefined ? [] : [`title: ${title}`]),
     ...description.split('\n').map((line) => `description: ${line}`),
-    ...JSON.stringify(inputSchema, null, 2)
-      .split('\n')
-      .map((line) => `input: ${line}`),
-    ...(outputSchema === undefined
-      ? []
-      : JSON.stringify(outputSchema, null, 2)
-          .split('\n')
-          .map((line) => `output: ${line}`)),
+    ...jsonLines(inputSchema).map((line) => `input: ${line}`),
+    ...(outputSchema === undefined ? [] : jsonLines(outputSchema).map((line) => `output: ${line}`)),
   ].map(shown)
+}
+
+/** The order of keys is no difference, as it is none to the hash. */
+function jsonLines(schema: JsonObject): string[] {
+  return JSON.stringify(JSON.parse(canonicalize(schema)), null, 2).split('\n')
 }
 
 /** What people cannot see is written out: text for models hides in it (tags, zero width, directions, controls). */

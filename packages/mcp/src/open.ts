@@ -84,8 +84,19 @@ export function trouble(
   stderr: string = '',
 ): ConvokeError {
   const own = ownOf(error)
-  if (own !== undefined) return own
-  const why = hide(error instanceof Error ? error.message : String(error)).toWellFormed()
+  if (own?.details?.['server'] === server.name) return own
+  if (own !== undefined)
+    return new ConvokeError(own.code, `MCP server ${server.name}: ${own.message}`, {
+      details: { ...own.details, server: server.name, ...(own.code === 'TOOL_UNREACHABLE' ? { sent: false } : {}) },
+      ...(own.next === undefined ? {} : { next: own.next }),
+      cause: own.cause,
+    })
+  const said = hide(error instanceof Error ? error.message : String(error))
+  // A server's words may end up in a terminal.
+  const why = said
+    .replace(/\p{Cc}+/gu, ' ')
+    .slice(0, 2_000)
+    .toWellFormed()
   const cause = new Error(why)
   const details = { server: server.name }
   if (notLetIn(error))

@@ -1,7 +1,7 @@
 import { codes, ConvokeError, engineModule, schemeOf, storeModule, type Finding, type Ledger } from 'convoke'
 import { count } from 'convoke/views'
 import { checkSqlite, inspectStore, openSqliteLedger } from 'convoke/sqlite'
-import { findConfig, loadConfig, type Config } from '../config.ts'
+import { closeConfig, findConfig, loadConfig, type Config, type McpSource } from '../config.ts'
 import { clock, engineOf, openLedgerAt, storePlace, tenantOf, type Context, type Place } from '../context.ts'
 import { exit } from '../exit.ts'
 import { ago } from '../output.ts'
@@ -12,11 +12,15 @@ export async function doctorCommand(context: Context): Promise<number> {
   const { out } = context
   const checks: Finding[] = [node(), sqlite()]
   const config = await configuration(context, checks)
-  const place = storePlace(context, config)
-  if (place.kind === 'own') checks.push({ name: 'store', state: 'ok', says: 'opened by the configuration' })
-  else if (place.kind === 'folder') await store(context, config, place.dir, checks)
-  else await database(context, config, place, checks)
-  await engine(engineOf(context, config), place, checks)
+  try {
+    const place = storePlace(context, config)
+    if (place.kind === 'own') checks.push({ name: 'store', state: 'ok', says: 'opened by the configuration' })
+    else if (place.kind === 'folder') await store(context, config, place.dir, checks)
+    else await database(context, config, place, checks)
+    await engine(engineOf(context, config), place, checks)
+  } finally {
+    await closeConfig(config)
+  }
   out.data({ ok: checks.every((c) => c.state !== 'bad'), checks }, () => {
     const width = Math.max(...checks.map((c) => c.name.length))
     const mark = { ok: out.style.good('✓'), warn: out.style.warn('!'), bad: out.style.bad('✗') }
@@ -55,6 +59,19 @@ function bad(name: string, error: unknown): Finding {
   }
 }
 
+function mcp({ servers, quarantined }: McpSource): Finding {
+  const silent = servers.filter(({ error }) => error !== undefined).map(({ name }) => name)
+  const accepted = servers.flatMap(({ tools }) => tools.filter(({ state }) => state === 'accepted')).length
+  return {
+    name: 'mcp',
+    state: silent.length + quarantined.length === 0 ? 'ok' : 'warn',
+    says:
+      `tools accepted: ${count(accepted)}, in quarantine: ${count(quarantined.length)}` +
+      (silent.length === 0 ? '' : `; no answer from ${silent.join(', ')}`),
+    ...(silent.length + quarantined.length === 0 ? {} : { next: 'convoke mcp ls' }),
+  }
+}
+
 async function configuration(context: Context, checks: Finding[]): Promise<Config | undefined> {
   try {
     if (findConfig(context.cwd, context.common.app) === undefined) {
@@ -69,6 +86,7 @@ async function configuration(context: Context, checks: Finding[]): Promise<Confi
     const config = await loadConfig(context.cwd, context.common.app)
     const names = Object.values(config.options.workflows).map((w) => w.name)
     checks.push({ name: 'config', state: 'ok', says: `${config.file} (${names.join(', ') || 'no workflows'})` })
+    if (config.mcp !== undefined) checks.push(mcp(config.mcp))
     return config
   } catch (error) {
     checks.push(bad('config', error))

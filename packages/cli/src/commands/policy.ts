@@ -1,7 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { ConvokeError, dryRun, parseStrict, type House, type Json, type PolicyAnswer, type PolicyCase } from 'convoke'
-import { loadConfig } from '../config.ts'
+import {
+  ConvokeError,
+  dryRun,
+  parseStrict,
+  type ConvokeOptions,
+  type House,
+  type Json,
+  type PolicyAnswer,
+  type PolicyCase,
+} from 'convoke'
+import { closeConfig, loadConfig } from '../config.ts'
 import type { Context } from '../context.ts'
 import { exit } from '../exit.ts'
 
@@ -14,8 +23,16 @@ export interface PolicyTestOptions {
 }
 
 export async function policyTest(context: Context, options: PolicyTestOptions): Promise<number> {
+  const config = await loadConfig(context.cwd, context.common.app)
+  try {
+    return await answer(context, options, config.options)
+  } finally {
+    await closeConfig(config)
+  }
+}
+
+async function answer(context: Context, options: PolicyTestOptions, app: ConvokeOptions): Promise<number> {
   const { out } = context
-  const { options: app } = await loadConfig(context.cwd, context.common.app)
   const house: House = {
     policy: app.policy,
     tools: app.tools ?? [],
