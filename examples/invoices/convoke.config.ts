@@ -12,12 +12,12 @@ const spec = process.env['CONVOKE_MODEL']
 let erp: Promise<Erp> | undefined
 
 export const config: ConvokeOptions = defineConfig({
-  ...squadOptions({
+  ...(await squadOptions({
     store,
     erpUrl: async () =>
       (await (erp ??= startErp({ dataDir: process.env['CONVOKE_ERP_DATA'] ?? join(store, 'erp') }))).url,
     outbox: join(store, 'outbox'),
     model: spec === undefined ? scriptedSquadModel() : await resolveModel(spec, process.env),
-  }),
+  })),
   onClose: async () => (await erp)?.stop(),
 })

@@ -93,10 +93,12 @@ export interface Invoice {
   iban: string
 }
 
-/** What should become of a file. `discrepancy` is explained by a draft; of a `pair`, the second one must not be paid. */
-export type Expected = 'paid' | 'credited' | 'approval' | 'discrepancy' | 'duplicate' | 'overdraw' | 'set-aside'
+/** What should become of a file. `discrepancy` is explained by a draft; of a `pair`, the second one must not be paid; what is
+ * `poisoned` must not be paid, nor lead to a mail. */
+export type Expected =
+  'paid' | 'credited' | 'approval' | 'discrepancy' | 'duplicate' | 'overdraw' | 'set-aside' | 'poisoned'
 
-export type Defect = 'quantity' | 'price' | 'tax' | 'po-unknown' | 'iban' | 'duplicate' | 'overdraw'
+export type Defect = 'quantity' | 'price' | 'tax' | 'po-unknown' | 'iban' | 'duplicate' | 'overdraw' | 'line-unknown'
 
 export interface InboxFile {
   file: string
@@ -108,6 +110,11 @@ export interface InboxFile {
   make?: 'copy' | 'scan' | 'cut'
   /** Absent for what cannot be read. */
   invoice?: Invoice
+  /**
+   * What the seller wrote beside the fields (BT-22), on the page and in the XML. In those that are `poisoned` it gives
+   * orders to whatever model reads it; `hidden` is printed white on white.
+   */
+  remarks?: { readonly text: string; readonly hidden?: true }
   expected: Expected
   defect?: Defect
   /** The other file of a pair of which only one may be paid; whichever comes second is refused. */

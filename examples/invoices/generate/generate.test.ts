@@ -166,6 +166,8 @@ describe('the catalog', () => {
       'iban',
       'duplicate',
       'overdraw',
+      'line-unknown',
+      'po-unknown',
     ])
   })
 

@@ -94,6 +94,7 @@ export const vendors: readonly Vendor[] = [
 export const articles: Readonly<Record<string, string>> = {
   'WW-6204': 'Rillenkugellager 6204-2RS',
   'WW-BOX4': 'Regalbehälter Gr. 4',
+  'WW-FEE': 'Bearbeitungspauschale',
   'BE-C30': 'Carton double cannelure 30 cm',
   'BE-ROLL': 'Film étirable 500 mm',
   'HF-M8': 'Hex bolt M8x40 zinc',
@@ -230,6 +231,22 @@ export const orders: readonly PurchaseOrder[] = [
     ['EUR', '19'],
     [['EH-PUMP', '2', '3250.00']],
     received('GR-48', '2026-11-03', '2'),
+  ),
+  order(
+    'PO-91',
+    'V-103',
+    '2026-10-20',
+    ['GBP', '20'],
+    [['HF-M8', '1000', '0.35']],
+    received('GR-50', '2026-11-05', '1000'),
+  ),
+  order(
+    'PO-92',
+    'V-101',
+    '2026-10-21',
+    ['EUR', '19'],
+    [['WW-6204', '200', '7.50']],
+    received('GR-51', '2026-11-06', '200'),
   ),
   // What the invoice with the unknown order number was most likely meant for.
   order(

@@ -1,5 +1,5 @@
 import { StandardFonts, rgb } from 'pdf-lib'
-import type { PDFFont, PDFPage, PDFDocument } from 'pdf-lib'
+import type { Color, PDFFont, PDFPage, PDFDocument } from 'pdf-lib'
 import { buyer, vendors } from './catalog.ts'
 import type { InboxFile, Invoice } from './catalog.ts'
 import { printed, printedDate, printedIban, words } from './words.ts'
@@ -104,6 +104,19 @@ function totals(sheet: Sheet, file: InboxFile, invoice: Invoice, text: Words, be
   put(sheet, `${text.account}:`, left, foot, { bold: true })
   put(sheet, `IBAN ${printedIban(invoice.iban)}`, left, foot - 14)
   if (invoice.taxCategory !== 'S') put(sheet, text.exemption, left, foot - 42)
+  if (file.remarks !== undefined) paragraph(sheet, `${text.remarks}: ${file.remarks.text}`, foot - 70, file.remarks)
+}
+
+/** Lines of at most 90 characters; white on white where they are hidden. */
+function paragraph(sheet: Sheet, words: string, y: number, { hidden }: NonNullable<InboxFile['remarks']>): void {
+  const lines: string[] = []
+  for (const word of words.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + word.length < 90) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  const style = hidden === true ? { size: 6, color: rgb(1, 1, 1) } : { size: 9 }
+  lines.forEach((each, index) => put(sheet, each, left, y - index * 1.3 * style.size, style))
 }
 
 interface Style {
@@ -111,13 +124,14 @@ interface Style {
   bold?: boolean
   /** x is where the text ends. */
   end?: boolean
+  color?: Color
 }
 
 function put(sheet: Sheet, text: string, x: number, y: number, style: Style = {}): void {
-  const { size = 10, bold = false, end = false } = style
+  const { size = 10, bold = false, end = false, color = ink } = style
   const font = bold ? sheet.bold : sheet.plain
   const start = end ? x - font.widthOfTextAtSize(text, size) : x
-  sheet.page.drawText(text, { x: start, y, size, font, color: ink })
+  sheet.page.drawText(text, { x: start, y, size, font, color })
 }
 
 function line(sheet: Sheet, y: number): void {

@@ -49,7 +49,7 @@ async function render(file: InboxFile): Promise<Uint8Array> {
   if (invoice === undefined) printScan(pdf, scanned)
   else await printInvoice(pdf, file, invoice)
   if (invoice !== undefined && profile !== undefined) {
-    const xml = new TextEncoder().encode(crossIndustryInvoice(invoice, profile))
+    const xml = new TextEncoder().encode(crossIndustryInvoice(invoice, profile, file.remarks?.text))
     await pdf.attach(xml, 'factur-x.xml', {
       mimeType: 'text/xml',
       description: 'Factur-X invoice',

@@ -30,6 +30,7 @@ export interface Words {
   payable: string
   account: string
   exemption: string
+  remarks: string
 }
 
 export const words: Readonly<Record<Language, Words>> = {
@@ -53,6 +54,7 @@ export const words: Readonly<Record<Language, Words>> = {
     payable: 'Zahlbetrag',
     account: 'Bankverbindung',
     exemption: '',
+    remarks: 'Hinweis',
   },
   en: {
     invoice: 'Invoice',
@@ -74,6 +76,7 @@ export const words: Readonly<Record<Language, Words>> = {
     payable: 'Amount due',
     account: 'Bank account',
     exemption: 'Export, no VAT charged.',
+    remarks: 'Remarks',
   },
   fr: {
     invoice: 'Facture',
@@ -95,6 +98,7 @@ export const words: Readonly<Record<Language, Words>> = {
     payable: 'Net à payer',
     account: 'Coordonnées bancaires',
     exemption: 'Livraison intracommunautaire, exonération de TVA (art. 262 ter I du CGI).',
+    remarks: 'Remarque',
   },
 }
 

@@ -12,13 +12,17 @@ const guidelines: Readonly<Record<NonNullable<InboxFile['profile']>, string>> = 
  * The invoice as a UN/CEFACT Cross Industry Invoice (D16B) in the element order that Factur-X 1.0 asks for. Only what
  * the catalog knows: no optional groups.
  */
-export function crossIndustryInvoice(invoice: Invoice, profile: NonNullable<InboxFile['profile']>): string {
+export function crossIndustryInvoice(
+  invoice: Invoice,
+  profile: NonNullable<InboxFile['profile']>,
+  remarks?: string,
+): string {
   const seller = vendors.find((vendor) => vendor.id === invoice.vendor)
   if (seller === undefined) throw new RangeError(`no such vendor in the catalog: ${invoice.vendor}`)
   return `<?xml version="1.0" encoding="UTF-8"?>
 <rsm:CrossIndustryInvoice xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100" xmlns:ram="urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100" xmlns:udt="urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100" xmlns:qdt="urn:un:unece:uncefact:data:standard:QualifiedDataType:100">
 <rsm:ExchangedDocumentContext><ram:GuidelineSpecifiedDocumentContextParameter><ram:ID>${guidelines[profile]}</ram:ID></ram:GuidelineSpecifiedDocumentContextParameter></rsm:ExchangedDocumentContext>
-<rsm:ExchangedDocument><ram:ID>${escape(invoice.number)}</ram:ID><ram:TypeCode>${invoice.type}</ram:TypeCode><ram:IssueDateTime>${date(invoice.date)}</ram:IssueDateTime></rsm:ExchangedDocument>
+<rsm:ExchangedDocument><ram:ID>${escape(invoice.number)}</ram:ID><ram:TypeCode>${invoice.type}</ram:TypeCode><ram:IssueDateTime>${date(invoice.date)}</ram:IssueDateTime>${note(remarks)}</rsm:ExchangedDocument>
 <rsm:SupplyChainTradeTransaction>
 ${invoice.lines.map((line, index) => tradeLine(line, index + 1, invoice, profile)).join('\n')}
 <ram:ApplicableHeaderTradeAgreement>
@@ -32,6 +36,9 @@ ${settlement(invoice)}
 </rsm:CrossIndustryInvoice>
 `
 }
+
+const note = (text: string | undefined): string =>
+  text === undefined ? '' : `<ram:IncludedNote><ram:Content>${escape(text)}</ram:Content></ram:IncludedNote>`
 
 function tradeLine(
   line: InvoiceLine,

@@ -14,11 +14,12 @@ export interface Caught {
   /** Streams of the runs in which it was found. */
   readonly duplicates: Set<string>
   readonly overdraws: Set<string>
+  refused: number
 }
 
 type Payload = JsonObject & {
   readonly value?: JsonObject
-  readonly error?: { readonly code?: string; readonly message?: string }
+  readonly error?: { readonly code?: string; readonly message?: string; readonly details?: JsonObject }
 }
 
 /** Lines of one run, in order. Counts what the squad caught on the way. */
@@ -29,7 +30,7 @@ export function describe(record: LedgerRecord, caught: Caught): Line | undefined
     case 'step.completed':
       return completed(record.stream, path, p, caught)
     case 'step.failed':
-      return p.error?.code === 'APPROVAL_REJECTED' ? { who: 'rejected', says: p.error.message ?? '' } : undefined
+      return failed(record, p, caught)
     case 'answer.rejected': {
       const problems = (p['problems'] ?? []) as readonly string[]
       if (problems.some((problem) => /evidence/i.test(problem))) caught.unsupported++
@@ -51,10 +52,50 @@ export function describe(record: LedgerRecord, caught: Caught): Line | undefined
     case 'approval.requested':
       return {
         who: 'waiting',
-        says: `${p['category'] === 'external-communication' ? 'e-mail' : 'payment'}, approval ${text(p['id'])}`,
+        says: `${waitsFor[text(p['category'])] ?? 'a call'}, approval ${text(p['id'])}`,
       }
     case 'approval.decided':
       return { who: 'person', says: `${text(p['decision'])} by ${record.actor.id}` }
+    default:
+      return undefined
+  }
+}
+
+const waitsFor: Readonly<Record<string, string>> = {
+  'external-communication': 'e-mail',
+  'financial-commitment': 'payment',
+}
+
+function failed(record: LedgerRecord, p: Payload, caught: Caught): Line | undefined {
+  if (p.error?.code === 'APPROVAL_REJECTED') return { who: 'rejected', says: p.error.message ?? '' }
+  const refused = refusedIn(record)
+  if (refused !== undefined) {
+    caught.refused++
+    return { who: 'refused', says: refused }
+  }
+  if (p['op'] !== 'endorse' || p.error?.code !== 'FLOW_DENIED') return undefined
+  const why = text(p.error.details?.['why'])
+  if (/ billed, .* open on /.test(why)) caught.overdraws.add(record.stream)
+  return { who: 'books', says: `not endorsed: ${why}` }
+}
+
+/** What an agent tried and may not, in a sentence; undefined for every other record. */
+export function refusedIn(record: LedgerRecord): string | undefined {
+  const p = (record.payload ?? {}) as Payload
+  const { code, details, message } = p.error ?? {}
+  if (record.type !== 'step.failed' || p['op'] !== 'call' || record.fold === undefined) return undefined
+  const tried = `${record.actor.id} tried ${text(p['target'])}`
+  switch (code) {
+    case 'SCOPE_DENIED':
+      return details?.['why'] === undefined
+        ? `${tried}, which its role does not have`
+        : `${tried}: ${text(details['pointer'])} ${text(details['why'])}`
+    case 'FLOW_DENIED':
+      return `${tried} on untrusted input, which it does not take`
+    case 'POLICY_DENIED':
+      return `${tried}: ${text(details?.['rule'])}, ${text(details?.['why'])}`
+    case 'GUARDRAIL_DENIED':
+      return `${tried}: ${message ?? ''}`
     default:
       return undefined
   }
@@ -98,16 +139,23 @@ function completed(stream: string, path: string, p: Payload, caught: Caught): Li
         return undefined
     }
   if (p['op'] !== 'call') return undefined
-  if (value['status'] === 'paid')
-    return { who: 'erp', says: `paid ${text(value['amount'])} ${text(value['currency'])}` }
-  if (value['status'] === 'credited')
-    return { who: 'erp', says: `credited ${text(value['amount'])} ${text(value['currency'])}` }
-  if (value['status'] === 'refused') {
-    if (value['code'] === 'PO_EXCEEDED') caught.overdraws.add(stream)
-    if (value['code'] === 'INVOICE_EXISTS' || value['code'] === 'ALREADY_PAID') caught.duplicates.add(stream)
-    return { who: 'erp', says: `refused: ${text(value['code'])}` }
+  const does = changes[text(p['target'])]
+  if (does === undefined) return undefined
+  if (value['status'] === 404 || value['status'] === 409) {
+    const code = text((value['body'] as JsonObject | undefined)?.['code'])
+    if (code === 'PO_EXCEEDED') caught.overdraws.add(stream)
+    if (code === 'INVOICE_EXISTS' || code === 'ALREADY_PAID') caught.duplicates.add(stream)
+    return { who: 'erp', says: `refused: ${code}` }
   }
-  return undefined
+  return does === '' ? undefined : { who: 'erp', says: `${does} ${text(value['amount'])} ${text(value['currency'])}` }
+}
+
+/** What operations of the ERP do, where that is worth a line. */
+const changes: Readonly<Record<string, string>> = {
+  'erp.createPayment': 'paid',
+  'erp.applyCredit': 'credited',
+  'erp.reversePayment': 'took back',
+  'erp.registerInvoice': '',
 }
 
 /** Text and numbers of a record as they are; anything else is not for a line. */

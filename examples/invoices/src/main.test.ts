@@ -50,7 +50,7 @@ describe('the main job', () => {
       const ended = await run('--out', out)
       expect([ended.code, ended.stderr]).toEqual([0, ''])
       const by = await results(out)
-      expect(Object.keys(by)).toHaveLength(16)
+      expect(Object.keys(by)).toHaveLength(19)
       for (const file of ['inv-1002.pdf', 'inv-1003.pdf', 'inv-1007.pdf', 'inv-1010.pdf'])
         expect(by[file]?.status).toBe('paid')
       expect(new Set([by['inv-1001.pdf']?.status, by['inv-1012.pdf']?.status])).toEqual(new Set(['exception', 'paid']))
@@ -76,7 +76,7 @@ describe('the main job', () => {
       expect(ended.stdout).toMatch(/ELB-1004 +planner +deliveries ∥ price-history → explanation/)
       expect(ended.stdout).toMatch(/MS-1008 +re-planner +order-search → explanation-2/)
       expect(ended.stdout).toMatch(
-        /Caught: 1 unsupported claim, 1 malformed answer, 1 bad draft, 1 duplicate, 1 overdraw/,
+        /Caught: 1 unsupported claim, 1 malformed answer, 1 bad draft, 1 duplicate, 1 overdraw, 3 forbidden calls/,
       )
       const books = await readBooks(erp)
       expect(books.repeatedEffects).toBe(0)

@@ -13,6 +13,7 @@ import { readReports, table, writeReports, type FileReport } from './report.ts'
 import { follow, relative, type Screen } from './screen.ts'
 import { scriptedSquadModel } from './squad/rules/index.ts'
 import { squadOptions } from './squad/squad.ts'
+import { termsOf } from './squad/terms.ts'
 
 // The main job: a folder of invoices in, each reconciled to a stated status. Everything that matters stands in the
 // store and in the ERP's books; this process may end at any moment and be started again.
@@ -46,7 +47,7 @@ async function main(args: Args): Promise<number> {
 async function reconcile(args: Args, items: readonly InboxItem[], model: Model, erp: Erp): Promise<number> {
   const probe = probeFromEnv()
   const ledger = await openSqliteLedger({ dir: args.store, ...(probe === undefined ? {} : { probe }) })
-  const options = squadOptions({
+  const options = await squadOptions({
     store: async () => ledger,
     erpUrl: async () => erp.url,
     outbox: args.outbox,
@@ -113,7 +114,7 @@ async function startRuns(
     await app.start(
       'reconcile-invoice',
       { hash, mediaType: 'application/pdf', ...(args.ignoreAttachments ? { ignoreAttachments: true } : {}) },
-      { id: run, tags: [file.slice(0, 120)] },
+      { ...termsOf(), id: run, tags: [file.slice(0, 120)] },
     )
   }
   await app.work()

@@ -1,5 +1,6 @@
 import { rename, writeFile } from 'node:fs/promises'
 import type { ApprovalRow, JsonObject, Ledger, LedgerRecord, RunRow } from 'convoke'
+import { refusedIn } from './lines.ts'
 import type { Finding, SquadResult } from './squad/types.ts'
 import { reasonOf } from './squad/workflow.ts'
 import type { InvoiceDocument } from './extract/index.ts'
@@ -12,6 +13,8 @@ export interface FileReport {
   readonly reason: string
   readonly source?: 'xml' | 'text'
   readonly document?: InvoiceDocument
+  /** What agents tried and may not. */
+  readonly refused?: readonly string[]
   readonly approvals: readonly string[]
   readonly ms: number
   readonly tokens: number
@@ -34,8 +37,22 @@ export async function readReports(
   return reports
 }
 
-/** Reads from a run's records where it stands; a run that waits is told by what it waits for. */
+/** Where a run stands, and after it what its agents tried and may not. */
 function reportOf(
+  file: string,
+  row: RunRow,
+  records: readonly LedgerRecord[],
+  approvals: readonly ApprovalRow[],
+): FileReport {
+  const refused = [...new Set(records.flatMap((record) => refusedIn(record) ?? []))]
+  const report = standingOf(file, row, records, approvals)
+  return refused.length === 0
+    ? report
+    : { ...report, reason: `${report.reason}; refused: ${refused.join('; ')}`, refused }
+}
+
+/** Reads from a run's records where it stands; a run that waits is told by what it waits for. */
+function standingOf(
   file: string,
   row: RunRow,
   records: readonly LedgerRecord[],
@@ -126,6 +143,7 @@ export function asData(report: FileReport): JsonObject {
     run: report.run,
     status: report.status,
     reason: report.reason,
+    ...(report.refused === undefined ? {} : { refused: [...report.refused] }),
     ...(report.source === undefined ? {} : { source: report.source }),
     ...(d === undefined
       ? {}

@@ -23,7 +23,14 @@ export interface Screen {
 /** Follows the ledger and prints what happens to the runs of this inbox, from all processes that drive them. */
 export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem[]): Screen {
   const labels = new Map(items.map((item) => [`run/${item.run}`, item.file]))
-  const caught: Caught = { unsupported: 0, malformed: 0, badDrafts: 0, duplicates: new Set(), overdraws: new Set() }
+  const caught: Caught = {
+    unsupported: 0,
+    malformed: 0,
+    badDrafts: 0,
+    duplicates: new Set(),
+    overdraws: new Set(),
+    refused: 0,
+  }
   const began = performance.now()
   let stopped = false
   let printed = 0
@@ -67,6 +74,7 @@ export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem
         count(caught.badDrafts, 'bad draft'),
         count(caught.duplicates.size, 'duplicate'),
         count(caught.overdraws.size, 'overdraw'),
+        count(caught.refused, 'forbidden call'),
       ].filter((part) => part !== '')
       out(parts.length === 0 ? 'Caught: nothing new' : `Caught: ${parts.join(', ')}`)
       out(erp)

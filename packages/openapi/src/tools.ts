@@ -57,7 +57,10 @@ export interface OpenApiOptions {
   readonly names?: Readonly<Record<string, string>>
   /** Values of parameters that callers do not choose, by the parameter's name. */
   readonly fill?: Readonly<Record<string, Fill>>
-  /** Statuses by operation that are answers of the business and no failures: `{ status, body }`. */
+  /**
+   * Statuses by operation that are answers of the business and no failures: `{ status, body }`. One with `Retry-After` is
+   * none: whoever says "come again" has not decided.
+   */
   readonly answers?: Readonly<Record<string, readonly number[]>>
   /** Path parameters of which slashes are a part, as `operation.parameter`. */
   readonly slashes?: readonly string[]
@@ -183,7 +186,8 @@ function toolOf(
       const { url, init } = finish(request)
       const response = await context.fetch(url, init)
       if (response.status === 401 && auth.renews && !fresh) continue
-      if (alsoAnswers.includes(response.status)) return { status: response.status, body: await readAnswer(response) }
+      if (alsoAnswers.includes(response.status) && !response.headers.has('retry-after'))
+        return { status: response.status, body: await readAnswer(response) }
       if (!response.ok) return response
       const value = await readAnswer(response)
       if (paging?.link !== true) return value

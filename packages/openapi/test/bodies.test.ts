@@ -135,6 +135,8 @@ describe('answers', () => {
     expect(value).toEqual({ status: 409, body: { code: 'ALREADY_PAID' } })
     expect((await tool.outputSchema?.['~standard'].validate(value))?.issues).toBeUndefined()
     expect((await tool.outputSchema?.['~standard'].validate({ status: 409, body: {} }))?.issues).toBeDefined()
+    const later = (): Response => Response.json({ code: 'BUSY' }, { status: 409, headers: { 'retry-after': '1' } })
+    expect(await callTool(tool, {}, desk(later))).toMatchObject({ status: 409, ok: false })
   })
 
   test('answers are held to the document, unless it is known to be wrong', async () => {

@@ -4,19 +4,24 @@ import type { InboxItem } from '../inbox.ts'
 import { readReports, type FileReport } from '../report.ts'
 import { scriptedSquadModel } from '../squad/rules/index.ts'
 import { squadOptions } from '../squad/squad.ts'
+import { termsOf } from '../squad/terms.ts'
 import type { Cluster } from './parts.ts'
 
 // Whoever hands the invoices in and looks at what became of them. It drives nothing, and its own calls wait out whatever
 // the cluster goes through: starting a run twice is starting it once.
 
-export function openClient({ store, engine, tenant }: Pick<Cluster, 'store' | 'engine' | 'tenant'>): App {
+export async function openClient({
+  store,
+  engine,
+  tenant,
+}: Pick<Cluster, 'store' | 'engine' | 'tenant'>): Promise<App> {
   return convoke({
-    ...squadOptions({
+    ...(await squadOptions({
       store,
       erpUrl: () => Promise.reject(new Error('a client calls no tools')),
       outbox: '',
       model: scriptedSquadModel(),
-    }),
+    })),
     engine,
     tenant,
     drives: false,
@@ -29,7 +34,7 @@ export async function handIn(app: App, items: readonly InboxItem[]): Promise<voi
       const ledger = await app.ledger()
       await ledger.putBlobs(app.tenant, [{ hash, bytes, mediaType: 'application/pdf' }])
       const input = { hash, mediaType: 'application/pdf' }
-      await app.start('reconcile-invoice', input, { id: run, tags: [file.slice(0, 120)] })
+      await app.start('reconcile-invoice', input, { ...termsOf(), id: run, tags: [file.slice(0, 120)] })
     })
 }
 

@@ -60,7 +60,7 @@ try {
   })
   cluster = await startCluster({ servers, tenant: 'local', workers: Number(values.workers), leaseMs: 2_000 })
   say(`Postgres 127.0.0.1:${servers.postgres.port} · engine ${cluster.engine}`)
-  const app = openClient(cluster)
+  const app = await openClient(cluster)
   const ledger = await app.ledger()
   const screen = follow(ledger, app.tenant, items)
   screen.header({

@@ -41,7 +41,7 @@ async function reconcile(
   items: readonly InboxItem[],
   act: ((cluster: Cluster) => Promise<void>) | undefined,
 ): Promise<string> {
-  const app = openClient(cluster)
+  const app = await openClient(cluster)
   try {
     await handIn(app, items)
     await act?.(cluster)

@@ -14,12 +14,12 @@ function need(name: string): string {
 
 const probe = probeFromEnv()
 const app = convoke({
-  ...squadOptions({
+  ...(await squadOptions({
     store: need('CONVOKE_STORE'),
     erpUrl: async () => need('CLUSTER_ERP'),
     outbox: need('CLUSTER_OUTBOX'),
     model: scriptedSquadModel(),
-  }),
+  })),
   engine: need('CONVOKE_ENGINE'),
   tenant: need('CONVOKE_TENANT'),
   concurrency: 4,

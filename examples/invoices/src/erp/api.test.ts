@@ -192,7 +192,8 @@ describe('changing', () => {
           : await bench.post('/payments', `pay-${file}`, { ...body, iban })
       // Quantity stands within the order's amount: only receipts tell, and those are for the clients to compare.
       const codes = { price: 'PO_EXCEEDED', tax: 'PO_EXCEEDED', 'po-unknown': 'PO_UNKNOWN', iban: 'IBAN_MISMATCH' }
-      const refused = { ...codes, duplicate: 'ALREADY_PAID', overdraw: 'PO_EXCEEDED', quantity: undefined }
+      const others = { duplicate: 'ALREADY_PAID', overdraw: 'PO_EXCEEDED', 'line-unknown': 'PO_EXCEEDED' }
+      const refused = { ...codes, ...others, quantity: undefined }
       const code = defect === undefined ? undefined : refused[defect]
       expect(reply.body.code, `${file} ${expected}`).toBe(code)
       if (code === undefined)

@@ -93,6 +93,7 @@ class Reader {
       lines,
       taxes: taxes.length > 0 ? taxes : undefined,
       preceding: preceding.length > 0 ? preceding : undefined,
+      remarks: remarks(many(head, 'IncludedNote').map((note) => text(one(note, 'Content')))),
     })
   }
 
@@ -171,6 +172,12 @@ class Reader {
     this.problems.push({ code: 'XML_FIELD_INVALID', at: at.path, reason })
     return undefined
   }
+}
+
+/** Notes as one text (EN 16931 BG-1). */
+function remarks(notes: readonly (string | undefined)[]): string | undefined {
+  const all = notes.filter((note) => note !== undefined).join('\n')
+  return all === '' ? undefined : all.slice(0, 1000).toWellFormed()
 }
 
 /**

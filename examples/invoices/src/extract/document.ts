@@ -68,6 +68,8 @@ export const invoiceDocument = z.strictObject({
   taxes: z.array(tax).optional(),
   /** Invoices that this one corrects or follows. */
   preceding: z.array(reference).optional(),
+  /** What the seller wrote beside all fields (BT-22): free text, 1,000 characters at most. */
+  remarks: z.string().max(1000).optional(),
 })
 
 export type InvoiceDocument = z.infer<typeof invoiceDocument>

@@ -239,3 +239,24 @@ export function readCurrency(layout: Layout): string | undefined {
   const [only] = mentioned
   return mentioned.size === 1 && only !== undefined && code.test(only) ? only : undefined
 }
+
+const REMARKS = /^(?:hinweise?|bemerkung(?:en)?|anmerkung(?:en)?|remarks?|notes?|comments?|remarques?)\s*:\s*(.*)$/i
+
+/** The paragraph that a label such as `Remarks:` begins: beside it, and the lines that go on directly under it. */
+export function readRemarks(layout: Layout): string | undefined {
+  for (const cell of layout.cells) {
+    const match = REMARKS.exec(cell.text)
+    if (match === null) continue
+    const parts = [match[1] ?? '']
+    let last = cell
+    for (const next of layout.cells) {
+      if (next.page !== cell.page || Math.abs(next.x0 - cell.x0) > 2 || next.y >= last.y) continue
+      if (last.y - next.y > 1.6 * last.size) break
+      parts.push(next.text)
+      last = next
+    }
+    const text = parts.join(' ').trim()
+    if (text !== '') return text.slice(0, 1000).toWellFormed()
+  }
+  return undefined
+}

@@ -3,7 +3,7 @@ import { given } from './cii.ts'
 import { dayOrder } from './dates.ts'
 import type { Layout } from './layout.ts'
 import { decimalMark } from './numbers.ts'
-import { readCurrency, readHeading, readIban, readOrder, readPreceding } from './text-fields.ts'
+import { readCurrency, readHeading, readIban, readOrder, readPreceding, readRemarks } from './text-fields.ts'
 import { readLines } from './text-lines.ts'
 import { readParties } from './text-parties.ts'
 import { readTotals } from './text-totals.ts'
@@ -59,6 +59,7 @@ export function readText(layout: Layout): TextReading | string {
     iban: readIban(layout),
     lines: printed.map((line) => given({ ...line, net: sign(line.net) })),
     preceding: preceding === undefined ? undefined : [{ number: preceding }],
+    remarks: readRemarks(layout),
   })
   const problems = totals.contradictions.map((reason): Problem => ({ code: 'CONTRADICTION', reason }))
   return { document, problems }

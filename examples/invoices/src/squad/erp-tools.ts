@@ -1,240 +1,141 @@
-import type { OpenApiTools } from '@convoke/openapi'
-import { tool, type JsonObject, type ToolContext } from 'convoke'
-import { z } from 'zod'
+import { readFile } from 'node:fs/promises'
+import { openApiTools, type Declared } from '@convoke/openapi'
+import type { AnyTool, JsonObject, Tool } from 'convoke'
+import type { Protections } from './protections.ts'
 
-// The ERP, as the squad may use it: operations of its OpenAPI document, in the words of the squad. Every call goes through
-// the gateway: reads are repeated freely, and what changes the books carries the gateway's idempotency key, which the ERP
-// honours.
+// The ERP, as the squad may use it: operations of its OpenAPI document, with the document's own schemas. What the document
+// cannot say is said here: which operations honour an idempotency key, which refusals are answers, how far their answers
+// are trusted, and what may go into those that move money. Every call goes through the gateway.
 
-const id = z.string().min(1)
-const found = z.looseObject({ found: z.boolean() })
-const items = z.looseObject({ items: z.array(z.looseObject({})) })
-
-/** Why the ERP will not: an answer of the business, not a failure of the call. */
-const refusal = z.looseObject({ status: z.literal('refused'), code: z.string(), detail: z.string() })
-export type Refusal = z.infer<typeof refusal>
+const document = new URL('../../erp.openapi.json', import.meta.url)
 
 /** The ERP runs on this machine, which tools reach only where they say so; and nothing else is reached. */
 const network = { hosts: ['127.0.0.1'], inside: ['loopback'] }
 
+/** Master data that the firm's own people keep: trusted, and nobody's business outside. */
+const books = ['findVendors', 'getVendor', 'getPurchaseOrder', 'findPurchaseOrders', 'getReceipts', 'getPriceHistory']
+/** Holds what suppliers wrote, such as the numbers of their invoices. */
+const seen = ['getOrderPayments', 'findInvoices']
 const changes = ['registerInvoice', 'createPayment', 'applyCredit', 'reversePayment']
-const reads = [
-  'findVendors',
-  'getPurchaseOrder',
-  'findPurchaseOrders',
-  'getReceipts',
-  'getOrderPayments',
-  'getPriceHistory',
-  'findInvoices',
-]
+const operations = [...books, ...seen, ...changes]
 
-/** A test holds the document against OpenAPI's schema, so it is not checked at every start. */
-async function importErp(url: () => Promise<string>): Promise<OpenApiTools> {
-  const [{ openApiTools }, { openApi }] = await Promise.all([import('@convoke/openapi'), import('../erp/openapi.ts')])
-  return openApiTools(openApi as unknown as JsonObject, {
+const confidentiality = ['supplier-data']
+
+function declared({ labels }: Protections): Readonly<Record<string, Declared>> {
+  if (!labels) return {}
+  // Nothing that rests on what a stranger wrote moves money, whoever agrees: first it has to be endorsed.
+  const money = { categories: ['financial-commitment'], accepts: { integrity: 'trusted', otherwise: 'deny' } } as const
+  const inHouse = { external: false, labels: { confidentiality } }
+  return {
+    ...Object.fromEntries(books.map((operation) => [operation, { labels: { integrity: 'trusted', confidentiality } }])),
+    ...Object.fromEntries(seen.map((operation) => [operation, { labels: { confidentiality } }])),
+    createPayment: { ...money, labels: { confidentiality } },
+    applyCredit: { ...money, labels: { confidentiality } },
+    // Notes in the firm's own books, and the way back: neither tells anybody outside anything.
+    registerInvoice: inHouse,
+    reversePayment: inHouse,
+  }
+}
+
+/** What the ERP says instead when it will not: an answer of the business, not a failure of the call. */
+export interface Refusal {
+  readonly status: 404 | 409
+  readonly body: { readonly code: string; readonly detail: string; readonly open?: string }
+}
+
+export function isRefusal(answer: unknown): answer is Refusal {
+  const status = (answer as { readonly status?: unknown } | null)?.status
+  return status === 404 || status === 409
+}
+
+export interface Vendor {
+  readonly id: string
+  readonly name: string
+  readonly iban: string
+  readonly accountManager: { readonly name: string; readonly email: string }
+}
+export interface OrderLine {
+  readonly line: number
+  readonly article: string
+  readonly description: string
+  readonly quantity: string
+  readonly unitPrice: string
+}
+export interface Order {
+  readonly number: string
+  readonly vendor: string
+  readonly date: string
+  readonly currency: string
+  readonly total: string
+  readonly lines: readonly OrderLine[]
+}
+export interface Receipts {
+  readonly items: readonly { readonly number: string; readonly date: string; readonly quantity: string }[]
+  readonly received: readonly { readonly line: number; readonly quantity: string }[]
+}
+export interface OrderPayments {
+  readonly po: string
+  readonly paid: string
+  readonly credited: string
+  readonly open: string
+}
+export interface Payment {
+  readonly id: string
+  readonly kind: 'payment' | 'credit'
+  readonly status: 'applied' | 'reversed'
+}
+interface List<T> {
+  readonly items: readonly T[]
+}
+type One = { readonly number: string }
+
+/** The imported tools by operation. Their types say what the squad reads of it; their schemas, the document's, are held. */
+export interface Erp {
+  readonly findVendors: Tool<{ readonly name?: string; readonly vatId?: string; readonly iban?: string }, List<Vendor>>
+  readonly getVendor: Tool<{ readonly id: string }, Vendor | Refusal>
+  readonly getPurchaseOrder: Tool<One, Order | Refusal>
+  readonly findPurchaseOrders: Tool<{ readonly vendor?: string; readonly article?: string }, List<Order>>
+  readonly getReceipts: Tool<One, Receipts | Refusal>
+  readonly getOrderPayments: Tool<One, OrderPayments | Refusal>
+  readonly getPriceHistory: Tool<
+    { readonly article: string },
+    List<{ readonly unitPrice: string; readonly validFrom: string; readonly source: string }> | Refusal
+  >
+  readonly findInvoices: Tool<
+    { readonly vendor?: string; readonly number?: string },
+    List<{ readonly number: string; readonly paid: boolean }>
+  >
+  readonly registerInvoice: Tool<{ readonly body: JsonObject }, JsonObject | Refusal>
+  readonly createPayment: Tool<{ readonly body: JsonObject }, Payment | Refusal>
+  readonly applyCredit: Tool<{ readonly body: JsonObject }, Payment | Refusal>
+  readonly reversePayment: Tool<
+    { readonly id: string; readonly body: { readonly reason: string } },
+    JsonObject | Refusal
+  >
+}
+
+/**
+ * Imports the ERP. `url` is asked at each call: the ERP of a resumed store may listen elsewhere, and no address may enter
+ * a record. A test holds the document against OpenAPI's schema, so that is not done at every start.
+ */
+export async function importErp(url: () => Promise<string>, protections: Protections): Promise<Erp> {
+  const { tool } = await openApiTools(await readFile(document, 'utf8'), {
     name: 'erp',
-    operations: [...reads, ...changes],
+    names: Object.fromEntries(operations.map((operation) => [operation, `erp.${operation}`])),
+    operations,
     checked: true,
     server: url,
     network,
     effects: Object.fromEntries(changes.map((operation) => [operation, 'keyed'])),
+    declare: declared(protections),
     fill: { 'X-Convoke-Run': (context) => context.run },
-    answers: Object.fromEntries([...reads, ...changes].map((operation) => [operation, [404, 409]])),
+    answers: Object.fromEntries(
+      operations.filter((o) => !o.startsWith('find')).map((operation) => [operation, [404, 409]]),
+    ),
   })
+  return Object.fromEntries(operations.map((operation) => [operation, tool(operation)])) as unknown as Erp
 }
 
-interface Problem {
-  readonly code?: string
-  readonly detail?: string
+export function toolsOf(erp: Erp): readonly AnyTool[] {
+  return Object.values(erp) as AnyTool[]
 }
-
-/** The ERP's own no, of which the operations' `answers` make a value. */
-function refusedWith(answer: unknown): { readonly status: number; readonly body: Problem } | undefined {
-  const { status, body } = answer as { readonly status?: unknown; readonly body?: Problem }
-  return (status === 404 || status === 409) && body !== undefined && !(answer instanceof Response)
-    ? { status, body }
-    : undefined
-}
-
-/** Without the members that are undefined. */
-function given(input: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
-}
-
-/** `url` is asked at each call: the ERP of a resumed store may listen elsewhere, and no address may enter a record. */
-export function makeErpTools(url: () => Promise<string>) {
-  let imported: Promise<OpenApiTools> | undefined
-  const erp = (): Promise<OpenApiTools> =>
-    (imported ??= importErp(url).catch((error: unknown) => {
-      imported = undefined
-      throw error
-    }))
-
-  async function ask(operation: string, input: JsonObject, context: ToolContext): Promise<unknown> {
-    return (await erp()).tool(operation).execute?.(given(input) as never, context)
-  }
-
-  /** What is not there is an answer, and so is found. */
-  async function askForOne(operation: string, input: JsonObject, context: ToolContext): Promise<unknown> {
-    const answer = await ask(operation, input, context)
-    if (refusedWith(answer) !== undefined) return { found: false }
-    return answer instanceof Response ? answer : { found: true, ...(answer as object) }
-  }
-
-  async function change(
-    operation: string,
-    input: JsonObject,
-    context: ToolContext,
-    done: (value: object) => unknown,
-  ): Promise<unknown> {
-    const answer = await ask(operation, input, context)
-    const refused = refusedWith(answer)
-    if (refused === undefined) return answer instanceof Response ? answer : done(answer as object)
-    const { status, body } = refused
-    // Another try with the same key is under way: no answer of the business, and the gateway knows what to do.
-    if (body.code === undefined || body.code === 'IDEMPOTENCY_KEY_IN_FLIGHT') return Response.json(body, { status })
-    return { ...body, status: 'refused', code: body.code, detail: body.detail ?? body.code }
-  }
-
-  return {
-    findVendors: tool({
-      name: 'erp.findVendors',
-      description: 'Vendors by name, VAT id or IBAN.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({
-        name: z.string().optional(),
-        vatId: z.string().optional(),
-        iban: z.string().optional(),
-      }),
-      outputSchema: items,
-      execute: (input, context) => ask('findVendors', input as JsonObject, context),
-    }),
-    getPurchaseOrder: tool({
-      name: 'erp.getPurchaseOrder',
-      description: 'A purchase order with its lines.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ number: id }),
-      outputSchema: found,
-      execute: (input, context) => askForOne('getPurchaseOrder', input, context),
-    }),
-    findPurchaseOrders: tool({
-      name: 'erp.findPurchaseOrders',
-      description: 'Purchase orders of a vendor, or with an article.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ vendor: z.string().optional(), article: z.string().optional() }),
-      outputSchema: items,
-      execute: (input, context) => ask('findPurchaseOrders', input as JsonObject, context),
-    }),
-    getReceipts: tool({
-      name: 'erp.getReceipts',
-      description: 'Goods received for a purchase order.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ number: id }),
-      outputSchema: found,
-      execute: (input, context) => askForOne('getReceipts', input, context),
-    }),
-    getOrderPayments: tool({
-      name: 'erp.getOrderPayments',
-      description: 'What was paid on a purchase order and what is still open.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ number: id }),
-      outputSchema: found,
-      execute: (input, context) => askForOne('getOrderPayments', input, context),
-    }),
-    getPriceHistory: tool({
-      name: 'erp.getPriceHistory',
-      description: 'Prices of an article over time.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ article: id }),
-      outputSchema: found,
-      execute: (input, context) => askForOne('getPriceHistory', input, context),
-    }),
-    findInvoices: tool({
-      name: 'erp.findInvoices',
-      description: 'Invoices that were seen before.',
-      effect: 'read',
-      network,
-      inputSchema: z.strictObject({ vendor: id, number: id }),
-      outputSchema: items,
-      execute: (input, context) => ask('findInvoices', input, context),
-    }),
-    registerInvoice: tool({
-      name: 'erp.registerInvoice',
-      description: 'Notes that an invoice was seen; refuses a second one of the same vendor and number.',
-      effect: 'keyed',
-      network,
-      inputSchema: z.strictObject({
-        vendor: id,
-        number: id,
-        type: z.enum(['380', '381']),
-        date: z.string().optional(),
-        po: z.string().optional(),
-        amount: z.string(),
-        currency: z.string(),
-        document: z.string(),
-      }),
-      outputSchema: z.union([refusal, z.looseObject({ status: z.literal('registered') })]),
-      execute: (input, context) =>
-        change('registerInvoice', { body: given(input as JsonObject) }, context, (value) => ({
-          ...value,
-          status: 'registered',
-        })),
-    }),
-    createPayment: tool({
-      name: 'erp.createPayment',
-      description: 'Pays an invoice, once, as far as its purchase order is open.',
-      effect: 'keyed',
-      network,
-      inputSchema: z.strictObject({
-        invoice: id,
-        po: id,
-        vendor: id,
-        amount: z.string(),
-        currency: z.string(),
-        iban: z.string(),
-      }),
-      outputSchema: z.union([refusal, z.looseObject({ status: z.literal('paid'), payment: z.string() })]),
-      execute: (input, context) =>
-        change('createPayment', { body: input }, context, (value) => ({
-          ...value,
-          payment: (value as { id: string }).id,
-          status: 'paid',
-        })),
-    }),
-    applyCredit: tool({
-      name: 'erp.applyCredit',
-      description: 'Books a credit note against its purchase order.',
-      effect: 'keyed',
-      network,
-      inputSchema: z.strictObject({ invoice: id, po: id, vendor: id, amount: z.string(), currency: z.string() }),
-      outputSchema: z.union([refusal, z.looseObject({ status: z.literal('credited'), payment: z.string() })]),
-      execute: (input, context) =>
-        change('applyCredit', { body: input }, context, (value) => ({
-          ...value,
-          payment: (value as { id: string }).id,
-          status: 'credited',
-        })),
-    }),
-    reversePayment: tool({
-      name: 'erp.reversePayment',
-      description: 'Takes a payment back.',
-      effect: 'keyed',
-      network,
-      inputSchema: z.strictObject({ payment: id, reason: z.string().max(500) }),
-      outputSchema: z.union([refusal, z.looseObject({ status: z.literal('reversed') })]),
-      execute: ({ payment, reason }, context) =>
-        change('reversePayment', { id: payment, body: { reason } }, context, (value) => ({
-          ...value,
-          status: 'reversed',
-        })),
-    }),
-  }
-}
-
-export type Erp = ReturnType<typeof makeErpTools>

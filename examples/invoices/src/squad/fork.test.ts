@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { agent, decideApproval, type LedgerRecord } from 'convoke'
-import { compliance } from './judgement.ts'
+import { judgementRoles } from './judgement.ts'
+import { everything } from './protections.ts'
 import { startBench, type Bench } from './testkit.ts'
 
 let bench: Bench | undefined
@@ -8,6 +9,13 @@ afterEach(async () => {
   await bench?.stop()
   bench = undefined
 })
+
+/** What a payment order is held against. */
+const books = ['books/payments/erp.getOrderPayments', 'books/po/erp.getPurchaseOrder', 'books/vendor/erp.getVendor']
+
+/** Look-ups side by side end in any order. */
+const reusedIn = (all: readonly { path: string; reused: boolean }[]): string[] =>
+  all.flatMap((e) => (e.reused ? [e.path] : [])).sort()
 
 const ends = (records: readonly LedgerRecord[]): { path: string; reused: boolean }[] =>
   records.flatMap((r) => {
@@ -42,10 +50,10 @@ describe('a fork of the invoice example', () => {
         'parsed',
         'validation',
         'validated',
-        'payment/compliance',
         'payment',
+        'payment-order',
       ])
-      expect(again.filter((e) => e.reused).map((e) => e.path)).toEqual(['register', 'pay'])
+      expect(reusedIn(again)).toEqual([...books, 'pay', 'register'])
       expect(await bench.records('r_1001')).toEqual(before)
       expect(await bench.payments()).toEqual(paid)
       expect((await bench.audit()).filter((entry) => entry.run === 'r_1001-f' && entry.method !== 'GET')).toEqual([])
@@ -100,7 +108,7 @@ describe('a fork of the invoice example', () => {
       agents: [
         ...(options.agents ?? []).filter((a) => a.role.name !== 'compliance'),
         agent({
-          role: compliance,
+          role: judgementRoles(everything).compliance,
           name: 'compliance',
           instructions: 'Judge strictly: every field must agree with the document.',
         }),
@@ -110,7 +118,7 @@ describe('a fork of the invoice example', () => {
     await edited.work()
     await fork.result()
     const again = ends(await bench.records('r_1001-h'))
-    expect(again.filter((e) => !e.reused).map((e) => e.path)).toEqual(['validated', 'payment/compliance', 'payment'])
-    expect(again.filter((e) => e.reused).map((e) => e.path)).toEqual(['validation', 'register', 'pay'])
+    expect(again.filter((e) => !e.reused).map((e) => e.path)).toEqual(['validated', 'payment', 'payment-order'])
+    expect(reusedIn(again)).toEqual([...books, 'pay', 'register', 'validation'])
   })
 })

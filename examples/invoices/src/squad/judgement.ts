@@ -1,6 +1,8 @@
-import { agent, role, type Agent, type Role } from 'convoke'
-import { planRequest, planSchema } from 'convoke/patterns'
+import { agent, role, type Agent, type Grant, type Role } from 'convoke'
+import { planRequest, planSchema, type Plan, type PlanRequest } from 'convoke/patterns'
 import { z } from 'zod'
+import type { Protections } from './protections.ts'
+import { ownDomain } from './terms.ts'
 import {
   caseFile,
   complianceTask,
@@ -20,43 +22,67 @@ import {
 // The roles that need judgement: their agents are models with instructions. They see what stands in their briefing and
 // nothing else.
 
-export const goal = z.strictObject({ goal: z.literal('explain the discrepancies of this invoice'), case: caseFile })
+const goal = z.strictObject({ goal: z.literal('explain the discrepancies of this invoice'), case: caseFile })
 export type Goal = z.infer<typeof goal>
 
-export const planner = role({
-  name: 'planner',
-  description: 'Breaks a goal into tasks for roles: what can be looked up side by side, then the explanation.',
-  input: planRequest(goal),
-  output: planSchema,
-  evidence: 'none',
-})
+/** The one mail that a role may send by itself goes to a colleague; what goes to the seller is its answer. */
+const toColleagues: readonly Grant[] = [
+  {
+    tool: 'mail.send',
+    args: ['/to/email', '/cc/*', '/bcc/*'].map((at) => ({ at, domains: [ownDomain] })),
+  },
+  // For Validation, which it may ask: what is done on its behalf is within its own grants.
+  { tool: 'erp.*', effects: ['read'], passOn: 'only' },
+]
 
-export const explain: Role<{ case: CaseFile; research: Research[] }, Explanation> = role({
-  name: 'explanation',
-  description: 'Explains the discrepancies of an invoice from the facts that others found.',
-  input: z.strictObject({ case: caseFile, research: z.array(research) }),
-  output: explanation,
-  evidence: 'required',
-})
+export interface JudgementRoles {
+  readonly planner: Role<PlanRequest<Goal>, Plan>
+  readonly explain: Role<{ case: CaseFile; research: Research[] }, Explanation>
+  readonly exception: Role<DraftTask, MailDraft>
+  readonly compliance: Role<ComplianceTask, z.infer<typeof verdict>>
+}
 
-export const exception: Role<DraftTask, MailDraft> = role({
-  name: 'exception',
-  description: 'Drafts an e-mail that explains the discrepancy to the account manager of the seller.',
-  input: draftTask,
-  output: mailDraft,
-  evidence: 'required',
-  mayAsk: ['validation'],
-})
+/** All of them read what a stranger wrote, so none of them can change anything. */
+export function judgementRoles({ scopes }: Protections): JudgementRoles {
+  const none = scopes ? {} : { tools: ['*'] }
+  return {
+    planner: role({
+      name: 'planner',
+      description: 'Breaks a goal into tasks for roles: what can be looked up side by side, then the explanation.',
+      input: planRequest(goal),
+      output: planSchema,
+      evidence: 'none',
+      ...none,
+    }),
+    explain: role({
+      name: 'explanation',
+      description: 'Explains the discrepancies of an invoice from the facts that others found.',
+      input: z.strictObject({ case: caseFile, research: z.array(research) }),
+      output: explanation,
+      evidence: 'required',
+      ...none,
+    }),
+    exception: role({
+      name: 'exception',
+      description: 'Drafts an e-mail that explains the discrepancy to the account manager of the seller.',
+      input: draftTask,
+      output: mailDraft,
+      evidence: 'required',
+      mayAsk: ['validation'],
+      ...(scopes ? { grants: toColleagues } : none),
+    }),
+    compliance: role({
+      name: 'compliance',
+      description: 'Judges drafts and payments before they go on.',
+      input: complianceTask,
+      output: verdict,
+      evidence: 'none',
+      ...none,
+    }),
+  }
+}
 
-export const compliance: Role<ComplianceTask, z.infer<typeof verdict>> = role({
-  name: 'compliance',
-  description: 'Judges drafts and payments before they go on.',
-  input: complianceTask,
-  output: verdict,
-  evidence: 'none',
-})
-
-export function judgementAgents(): Agent[] {
+export function judgementAgents({ planner, explain, exception, compliance }: JudgementRoles): Agent[] {
   return [
     agent({
       role: planner,
@@ -90,7 +116,7 @@ export function judgementAgents(): Agent[] {
       name: 'compliance',
       instructions: [
         'A draft passes when it names the invoice and the purchase order of its case, and no other, and states no amount that the case does not have.',
-        'A payment passes when invoice, purchase order, currency and account are those of the document and the amount is what it says is due.',
+        'A payment passes when invoice, purchase order, currency and account are those of the document and the amount is what it says is due. Sign one that passes: give the order that is to be carried out back as order.',
         'Name each problem in a few words.',
       ].join('\n'),
     }),

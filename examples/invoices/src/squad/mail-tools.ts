@@ -4,15 +4,17 @@ import { tool } from 'convoke'
 import nodemailer from 'nodemailer'
 import { z } from 'zod'
 import { makeFolder } from '../folders.ts'
+import type { Protections } from './protections.ts'
 
 const address = z.strictObject({ name: z.string(), email: z.email() })
-const mail = z.strictObject({ to: address, subject: z.string(), body: z.string() })
+const copies = z.array(z.email()).max(20).optional()
+const mail = z.strictObject({ to: address, cc: copies, bcc: copies, subject: z.string(), body: z.string() })
 
 /**
  * The outbox: drafts that a person may open, and a folder for those that were released. A file is named by the call's
  * idempotency key, so writing it twice is writing it once.
  */
-export function makeMailTools(outbox: string) {
+export function makeMailTools(outbox: string, { labels }: Protections) {
   async function write(folder: string, name: string, content: Uint8Array): Promise<void> {
     await makeFolder(folder)
     const temporary = join(folder, `.${name}.${process.pid}`)
@@ -25,6 +27,8 @@ export function makeMailTools(outbox: string) {
     const made = await transport.sendMail({
       from: { name: 'Accounts payable, Nordhafen Supply GmbH', address: 'accounts.payable@nordhafen.example' },
       to: { name: message.to.name, address: message.to.email },
+      ...(message.cc === undefined ? {} : { cc: [...message.cc] }),
+      ...(message.bcc === undefined ? {} : { bcc: [...message.bcc] }),
       subject: message.subject,
       text: message.body,
       messageId: `<${key}@nordhafen.example>`,
@@ -39,6 +43,8 @@ export function makeMailTools(outbox: string) {
       name: 'mail.draft',
       description: 'Puts a draft into the outbox. Nothing is sent.',
       effect: 'idempotent',
+      // It stays in the house until a person releases it.
+      external: false,
       inputSchema: mail,
       outputSchema: z.strictObject({ file: z.string() }),
       execute: async (message, context) => {
@@ -49,8 +55,11 @@ export function makeMailTools(outbox: string) {
     }),
     send: tool({
       name: 'mail.send',
-      description: 'Releases a mail to someone outside.',
+      description: 'Sends a mail.',
       effect: 'idempotent',
+      categories: ['external-communication'],
+      // What rests on a stranger's words, or holds what only the house may know, is a person's to send.
+      ...(labels ? { accepts: { integrity: 'trusted', confidentiality: [] } } : {}),
       inputSchema: mail,
       outputSchema: z.strictObject({ file: z.string() }),
       execute: async (message, context) => {

@@ -1,16 +1,14 @@
-import { policy, type ConvokeOptions, type Ledger, type Model } from 'convoke'
+import type { ConvokeOptions, Ledger, Model } from 'convoke'
 import { makeDocumentTool } from './document-tool.ts'
-import { makeErpTools } from './erp-tools.ts'
+import { importErp, toolsOf } from './erp-tools.ts'
 import { intakeAgent } from './intake.ts'
-import { judgementAgents } from './judgement.ts'
-import { compare, isDecimal } from './decimals.ts'
+import { judgementAgents, judgementRoles } from './judgement.ts'
 import { makeMailTools } from './mail-tools.ts'
+import { readPolicy } from './policy.ts'
+import { everything, type Protections } from './protections.ts'
 import { researchAgents } from './research.ts'
 import { validationAgent } from './validation.ts'
 import { reconcileWorkflow } from './workflow.ts'
-
-/** Payments above this amount, in the invoice's currency, wait for a person. */
-export const paymentLimit = '5000.00'
 
 export interface SquadParts {
   readonly store: string | (() => Promise<Ledger>)
@@ -20,29 +18,17 @@ export interface SquadParts {
 }
 
 /** Everything the app is made of: one place that names all of the squad. */
-export function squadOptions(parts: SquadParts): ConvokeOptions {
-  const erp = makeErpTools(parts.erpUrl)
-  const mail = makeMailTools(parts.outbox)
+export async function squadOptions(parts: SquadParts, protections: Protections = everything): Promise<ConvokeOptions> {
+  const [erp, rules] = await Promise.all([importErp(parts.erpUrl, protections), readPolicy()])
+  const mail = makeMailTools(parts.outbox, protections)
   const read = makeDocumentTool()
+  const roles = judgementRoles(protections)
   return {
     store: parts.store,
-    workflows: { reconcile: reconcileWorkflow({ erp, mail }) },
-    agents: [intakeAgent(read), validationAgent(erp), ...researchAgents(erp), ...judgementAgents()],
-    tools: [read, ...Object.values(erp), ...Object.values(mail)],
+    workflows: { reconcile: reconcileWorkflow({ erp, mail }, roles, protections) },
+    agents: [intakeAgent(read), validationAgent(erp), ...researchAgents(erp), ...judgementAgents(roles)],
+    tools: [read, ...toolsOf(erp), ...Object.values(mail)],
     model: parts.model,
-    policy: policy({
-      version: '1',
-      rules: [
-        {
-          tool: 'erp.createPayment',
-          when: (input) => {
-            const { amount } = input as { amount?: string }
-            return !isDecimal(amount) || compare(amount, paymentLimit) > 0
-          },
-          hold: { category: 'financial-commitment', group: 'treasury' },
-        },
-        { tool: 'mail.send', hold: { category: 'external-communication', group: 'accounts-payable' } },
-      ],
-    }),
+    ...(protections.policy ? { policy: rules } : {}),
   }
 }

@@ -7,7 +7,9 @@ import { convoke, type App, type ConvokeOptions, type Ledger, type LedgerRecord,
 import { openSqliteLedger } from 'convoke/sqlite'
 import { startErp, type Erp } from '../erp/start.ts'
 import { scriptedSquadModel } from './rules/index.ts'
+import { everything, type Protections } from './protections.ts'
 import { squadOptions } from './squad.ts'
+import { termsOf } from './terms.ts'
 import type { SquadResult } from './types.ts'
 
 const shipped = fileURLToPath(new URL('../../inbox', import.meta.url))
@@ -29,6 +31,7 @@ export interface Bench {
 
 export async function startBench(
   change: (options: ConvokeOptions) => ConvokeOptions = (options) => options,
+  protections: Protections = everything,
 ): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'convoke-squad-'))
   const erp = await startErp({ dataDir: join(folder, 'erp') })
@@ -37,12 +40,15 @@ export async function startBench(
     const ledger = await openSqliteLedger({ dir: join(folder, 'store') })
     const app = convoke(
       its({
-        ...squadOptions({
-          store: async () => ledger,
-          erpUrl: async () => erp.url,
-          outbox: join(folder, 'outbox'),
-          model: scriptedSquadModel(),
-        }),
+        ...(await squadOptions(
+          {
+            store: async () => ledger,
+            erpUrl: async () => erp.url,
+            outbox: join(folder, 'outbox'),
+            model: scriptedSquadModel(),
+          },
+          protections,
+        )),
       }),
     )
     apps.push(app)
@@ -62,7 +68,7 @@ export async function startBench(
       return app.start<unknown, SquadResult>(
         'reconcile-invoice',
         { hash, mediaType: 'application/pdf' },
-        { id: `r_${file.replace(/^inv-|\.pdf$/g, '')}` },
+        { ...termsOf(protections), id: `r_${file.replace(/^inv-|\.pdf$/g, '')}` },
       )
     },
     async again(its = (options) => options) {

@@ -41,6 +41,7 @@ export const findingKind = z.enum([
   'refused',
   'incomplete',
   'reference',
+  'payment-order',
 ])
 
 /** One discrepancy: what the invoice says against what the books say. */
@@ -63,23 +64,24 @@ export const vendorFacts = z.strictObject({
 })
 export type VendorFacts = z.infer<typeof vendorFacts>
 
+/** What is to be paid, and where to. */
+export const paymentOrder = z.strictObject({
+  invoice: z.string(),
+  po: z.string(),
+  vendor: z.string(),
+  amount: z.string(),
+  currency: z.string(),
+  iban: z.string(),
+})
+export type PaymentOrder = z.infer<typeof paymentOrder>
+
 export const validationResult = z.strictObject({
   matches: z.boolean(),
   findings: z.array(finding),
   vendor: vendorFacts.optional(),
   po: z.string().optional(),
   /** What may be paid or credited now, when it matches. */
-  payable: z
-    .strictObject({
-      invoice: z.string(),
-      po: z.string(),
-      vendor: z.string(),
-      amount: z.string(),
-      currency: z.string(),
-      iban: z.string(),
-      kind: z.enum(['payment', 'credit']),
-    })
-    .optional(),
+  payable: z.strictObject({ order: paymentOrder, kind: z.enum(['payment', 'credit']) }).optional(),
 })
 export type ValidationResult = z.infer<typeof validationResult>
 
@@ -94,6 +96,8 @@ export const caseFile = z.strictObject({
   grand: z.string().optional(),
   currency: z.string().optional(),
   findings: z.array(finding),
+  /** What the sender wrote beside the fields. */
+  remarks: z.string().optional(),
 })
 export type CaseFile = z.infer<typeof caseFile>
 
@@ -120,11 +124,16 @@ export type DraftTask = z.infer<typeof draftTask>
 /** What Compliance judges: a draft against its case, or a payment against the documents. */
 export const complianceTask = z.union([
   z.strictObject({ what: z.literal('draft'), case: caseFile, draft: mailDraft }),
-  z.strictObject({ what: z.literal('payment'), document: invoiceDocument, payment: z.record(z.string(), z.string()) }),
+  z.strictObject({ what: z.literal('payment'), document: invoiceDocument, order: paymentOrder }),
 ])
 export type ComplianceTask = z.infer<typeof complianceTask>
 
-export const verdict = z.strictObject({ ok: z.boolean(), problems: z.array(z.string()) })
+/** With a payment that passes comes the order that Compliance signs: what is paid is what it signed. */
+export const verdict = z.strictObject({
+  ok: z.boolean(),
+  problems: z.array(z.string()),
+  order: paymentOrder.optional(),
+})
 
 export const squadResult = z.strictObject({
   status: z.enum(['paid', 'waiting', 'exception', 'set-aside']),

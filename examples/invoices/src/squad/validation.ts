@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { compactIban, invoiceDocument, type InvoiceDocument } from '../extract/index.ts'
 import { add, close, compare, equal, isDecimal, percentOf, times } from './decimals.ts'
 import { desk, type Desk, type Seen } from './desk.ts'
-import type { Erp } from './erp-tools.ts'
+import { isRefusal, type Erp, type Order } from './erp-tools.ts'
+import { lookUp } from './scopes.ts'
 import { validationResult, type Finding, type ValidationResult, type VendorFacts } from './types.ts'
 
 const task = z.strictObject({ document: invoiceDocument })
@@ -14,29 +15,8 @@ export const validation: Role<{ document: InvoiceDocument }, ValidationResult> =
   input: task,
   output: validationResult,
   evidence: 'optional',
-  tools: ['erp.findVendors', 'erp.getPurchaseOrder', 'erp.getReceipts', 'erp.getOrderPayments', 'erp.findInvoices'],
+  grants: lookUp('findVendors', 'getPurchaseOrder', 'getReceipts', 'getOrderPayments', 'findInvoices'),
 })
-
-interface OrderLine {
-  readonly line: number
-  readonly article: string
-  readonly description: string
-  readonly quantity: string
-  readonly unitPrice: string
-  readonly taxPercent: string
-}
-interface Order {
-  readonly found: boolean
-  readonly vendor: string
-  readonly currency: string
-  readonly total: string
-  readonly lines: readonly OrderLine[]
-}
-interface Received {
-  readonly found: boolean
-  readonly items: readonly { readonly number: string; readonly line: number }[]
-  readonly received: readonly { readonly line: number; readonly quantity: string }[]
-}
 
 /** The checks of one invoice: each finding is a claim with quotes from the books. */
 class Check {
@@ -64,12 +44,7 @@ class Check {
       return undefined
     }
     const seen = await this.desk.call(this.erp.findVendors, by)
-    const [first] = seen.value.items as unknown as readonly {
-      id: string
-      name: string
-      iban: string
-      accountManager: { name: string; email: string }
-    }[]
+    const [first] = seen.value.items
     if (first === undefined) {
       this.found(
         { kind: 'vendor-unknown', says: `no vendor ${seller ?? sellerVatId ?? ''} in the books`, billed: seller ?? '' },
@@ -90,7 +65,7 @@ class Check {
     const { number } = this.document
     if (number === undefined) return
     const seen = await this.desk.call(this.erp.findInvoices, { vendor: vendor.id, number })
-    const [first] = seen.value.items as unknown as readonly { registeredAt: string; paid: boolean; run?: string }[]
+    const [first] = seen.value.items
     // The row that this very run left before is not a duplicate; registering tells, since it is decided there once.
     if (first !== undefined && first.paid)
       this.found(
@@ -137,14 +112,20 @@ class Check {
       this.found({ kind: 'po-missing', says: 'the invoice names no purchase order' })
       return undefined
     }
-    const seen = (await this.desk.call(this.erp.getPurchaseOrder, { number: po })) as unknown as Seen<Order>
-    if (!seen.value.found) {
+    // Whatever could be read as another path of the ERP is no number of an order.
+    if (!/^[\p{L}\p{N}][\p{L}\p{N} ._#-]{0,63}$/u.test(po)) {
+      this.found({ kind: 'po-unknown', says: `purchase order ${po.slice(0, 60)} is not in the books`, billed: po })
+      return undefined
+    }
+    const asked = await this.desk.call(this.erp.getPurchaseOrder, { number: po })
+    if (isRefusal(asked.value)) {
       this.found(
         { kind: 'po-unknown', says: `purchase order ${po} is not in the books`, billed: po },
-        { ref: seen.id, quote: '"found":false' },
+        { ref: asked.id, quote: asked.quote('body', 'code') },
       )
       return undefined
     }
+    const seen = asked as Seen<Order>
     if (seen.value.vendor !== vendor.id)
       this.found(
         {
@@ -164,7 +145,8 @@ class Check {
   }
 
   async lines(po: string, order: Seen<Order>): Promise<void> {
-    const receipts = (await this.desk.call(this.erp.getReceipts, { number: po })) as unknown as Seen<Received>
+    const receipts = await this.desk.call(this.erp.getReceipts, { number: po })
+    const all = isRefusal(receipts.value) ? [] : receipts.value.received
     for (const line of this.document.lines) {
       const index = order.value.lines.findIndex((o) => o.article === line.article || o.description === line.description)
       const ordered = order.value.lines[index]
@@ -186,8 +168,8 @@ class Check {
           },
           { ref: order.id, quote: order.quote('lines', index, 'unitPrice') },
         )
-      const at = receipts.value.received.findIndex((r) => r.line === ordered.line)
-      const received = receipts.value.received[at]?.quantity ?? '0'
+      const at = all.findIndex((r) => r.line === ordered.line)
+      const received = all[at]?.quantity ?? '0'
       if (isDecimal(line.quantity) && compare(line.quantity, received) > 0)
         this.found(
           {
@@ -218,7 +200,8 @@ class Check {
 
   async open(po: string, amount: string): Promise<void> {
     const seen = await this.desk.call(this.erp.getOrderPayments, { number: po })
-    const { open } = seen.value as unknown as { open?: string }
+    if (isRefusal(seen.value)) return
+    const { open } = seen.value
     if (isDecimal(open) && compare(amount, open) > 0)
       this.found(
         { kind: 'overdraw', says: `${amount} billed, ${open} open on ${po}`, billed: amount, booked: open },
@@ -260,12 +243,7 @@ export function validationAgent(erp: Erp): Agent {
           ...(matches && number !== undefined && currency !== undefined && isDecimal(amount)
             ? {
                 payable: {
-                  invoice: number,
-                  po,
-                  vendor: vendor.id,
-                  amount,
-                  currency,
-                  iban: vendor.iban,
+                  order: { invoice: number, po, vendor: vendor.id, amount, currency, iban: vendor.iban },
                   kind: credit ? ('credit' as const) : ('payment' as const),
                 },
               }

@@ -10,10 +10,12 @@ import {
 } from 'convoke'
 import { supervise } from 'convoke/patterns'
 import type { InvoiceDocument } from '../extract/index.ts'
-import type { Erp, Refusal } from './erp-tools.ts'
-import { compliance, exception, explain, planner, type Goal } from './judgement.ts'
+import { isRefusal, type Erp, type Refusal } from './erp-tools.ts'
+import { type Goal, type JudgementRoles } from './judgement.ts'
 import { intake } from './intake.ts'
 import type { MailTools } from './mail-tools.ts'
+import { borneOut, objection } from './payment-order.ts'
+import type { Protections } from './protections.ts'
 import { researchRoles } from './research.ts'
 import {
   inboxFile,
@@ -23,6 +25,7 @@ import {
   type Finding,
   type InboxFile,
   type MailDraft,
+  type PaymentOrder,
   type SquadResult,
   type ValidationResult,
 } from './types.ts'
@@ -36,17 +39,21 @@ export interface SquadTools {
 /** What is being explained: shown to whoever looks at the run while it waits. */
 export const openFindings = boardKey<readonly Finding[]>('findings')
 
-const investigate = supervise<Goal>({
-  planner,
-  squad: { ...researchRoles, explanation: explain as never },
-  maxReplans: 2,
-})
+interface Squad extends SquadTools {
+  readonly roles: JudgementRoles
+  readonly protections: Protections
+}
 
 /** One invoice from its file to a stated status. */
-export function reconcileWorkflow(tools: SquadTools): Workflow<InboxFile, SquadResult> {
+export function reconcileWorkflow(
+  tools: SquadTools,
+  roles: JudgementRoles,
+  protections: Protections,
+): Workflow<InboxFile, SquadResult> {
   const { erp } = tools
+  const squad = { ...tools, roles, protections }
   return workflow(
-    { name: 'reconcile-invoice', version: '1', input: inboxFile, output: squadResult },
+    { name: 'reconcile-invoice', version: '2', input: inboxFile, output: squadResult },
     async (run, file) => {
       const parsed = await run.ask(intake, file)
       const read = parsed.value
@@ -68,30 +75,35 @@ export function reconcileWorkflow(tools: SquadTools): Workflow<InboxFile, SquadR
         const registered = await run.call(
           erp.registerInvoice,
           {
-            vendor: facts.vendor.id,
-            number: document.number,
-            type: document.type === '381' ? ('381' as const) : ('380' as const),
-            ...(document.date === undefined ? {} : { date: document.date }),
-            ...(document.po === undefined ? {} : { po: document.po }),
-            amount: document.grand,
-            currency: document.currency,
-            document: file.hash,
+            body: {
+              vendor: facts.vendor.id,
+              number: document.number,
+              type: document.type === '381' ? '381' : '380',
+              ...(document.date === undefined ? {} : { date: document.date }),
+              ...(document.po === undefined ? {} : { po: document.po }),
+              amount: document.grand,
+              currency: document.currency,
+              document: file.hash,
+            },
           },
           { name: 'register', from: [checked] },
         )
-        if (registered.status === 'refused' && !findings.some((f) => f.kind === 'duplicate'))
-          findings.push(refusalFinding(registered as Refusal, document))
+        if (isRefusal(registered) && !findings.some((f) => f.kind === 'duplicate'))
+          findings.push(refusalFinding(registered, document))
       }
       await run.checkpoint('validated')
 
       if (findings.length === 0 && facts.payable !== undefined) {
-        const paid = await pay(run, tools, document, facts.payable, checked)
+        const paid = await pay(run, squad, document, facts.payable, checked)
         if (paid.status === 'paid') return { ...paid, ...stated }
         findings.push(paid.finding)
+        // Whoever signed that has been talked into it: a person looks, and nothing more is made of this invoice.
+        if (paid.finding.kind === 'payment-order')
+          return { status: 'exception' as const, reason: reasonOf(findings), ...stated }
       }
       if (document.number === undefined && findings.length === 0)
         return { status: 'exception' as const, reason: 'the invoice states no number', ...stated }
-      return { ...(await explainTo(run, tools, document, facts, findings)), ...stated }
+      return { ...(await explainTo(run, squad, document, facts, findings)), ...stated }
     },
   )
 }
@@ -99,58 +111,94 @@ export function reconcileWorkflow(tools: SquadTools): Workflow<InboxFile, SquadR
 type Paid =
   { readonly status: 'paid'; readonly reason: string } | { readonly status: 'refused'; readonly finding: Finding }
 
-/** Pays or credits what Compliance has passed; above the limit the gateway holds the call until a person has decided. */
+/**
+ * Pays or credits what Compliance has signed, once the books bear it out; above the limit the gateway holds the call until
+ * a person has decided. Nothing of the document decides about the call but through the endorsed order.
+ */
 async function pay(
   run: Run,
-  { erp }: SquadTools,
+  squad: Squad,
   document: InvoiceDocument,
-  payable: NonNullable<ValidationResult['payable']>,
+  { kind, order: proposed }: NonNullable<ValidationResult['payable']>,
   checked: Outcome<ValidationResult>,
 ): Promise<Paid> {
-  const { kind, iban, ...common } = payable
-  const verdict = await run.verify(
-    'payment',
-    { ...common, iban },
-    judgedBy({ role: compliance, input: (payment) => ({ what: 'payment' as const, document, payment }) }),
+  const { erp, roles } = squad
+  const signed = await run.ask(
+    roles.compliance,
+    { what: 'payment', document, order: proposed },
+    { name: 'payment', from: [checked] },
   )
-  if (!verdict.ok) return { status: 'refused', finding: { kind: 'refused', says: verdict.problems.join('; ') } }
+  const { ok, problems, order } = signed.value
+  if (!ok || order === undefined)
+    return {
+      status: 'refused',
+      finding: { kind: 'refused', says: problems.join('; ') || 'Compliance signed no payment order' },
+    }
+  const sound = await endorsed(run, squad, kind, signed as Outcome<{ order: PaymentOrder }>)
+  if ('finding' in sound) return { status: 'refused', finding: sound.finding }
+  const { iban, ...common } = sound.order
   const businessKey = `${common.vendor}/${common.invoice}`
+  const its = { businessKey, flow: 'data' as const, from: [sound.order] }
   const done =
     kind === 'credit'
-      ? await run.call(erp.applyCredit, common, { name: 'credit', businessKey, from: [checked, verdict] })
+      ? await run.call(erp.applyCredit, { body: common }, { ...its, name: 'credit' })
       : await run.call(
           erp.createPayment,
-          { ...common, iban },
+          { body: { ...common, iban } },
           {
+            ...its,
             name: 'pay',
-            businessKey,
             title: `pay ${common.amount} ${common.currency} for ${common.invoice}`,
-            from: [checked, verdict],
             undo: {
               tool: erp.reversePayment as never,
               input: (result) => ({
-                payment: (result as { payment: string }).payment,
-                reason: 'the run was rolled back',
+                id: (result as { id: string }).id,
+                body: { reason: 'the run was rolled back' },
               }),
             },
           },
         )
-  if (done.status === 'refused') return { status: 'refused', finding: refusalFinding(done as Refusal, document) }
+  if (isRefusal(done)) return { status: 'refused', finding: refusalFinding(done, document) }
   return {
     status: 'paid',
     reason: kind === 'credit' ? `credited ${common.amount} ${common.currency}` : `${common.amount} ${common.currency}`,
   }
 }
 
-function refusalFinding(refusal: Refusal, document: InvoiceDocument): Finding {
+/** The signed order as a trusted value, or why it is none: the workflow itself reads the books for what it names. */
+async function endorsed(
+  run: Run,
+  { erp, protections }: Squad,
+  kind: 'payment' | 'credit',
+  signed: Outcome<{ order: PaymentOrder }>,
+): Promise<{ readonly order: PaymentOrder } | { readonly finding: Finding }> {
+  const { order } = signed.value
+  if (!protections.endorsement) return { order }
+  const from = [signed]
+  const books = await run.all('books', {
+    vendor: (r) => r.call(erp.getVendor, { id: order.vendor }, { from }),
+    po: (r) => r.call(erp.getPurchaseOrder, { number: order.po }, { from }),
+    payments: (r) => r.call(erp.getOrderPayments, { number: order.po }, { from }),
+  })
+  const value = { kind, order, ...books }
+  try {
+    return await run.endorse('payment-order', value, { by: borneOut, reason: 'the books bear it out' })
+  } catch (error) {
+    const finding = objection(value)
+    if (!isConvokeError(error, 'FLOW_DENIED') || finding === undefined) throw error
+    return { finding }
+  }
+}
+
+function refusalFinding({ body: refusal }: Refusal, document: InvoiceDocument): Finding {
   const amount = document.due ?? document.grand
-  const { open } = refusal as { open?: unknown }
+  const { open } = refusal
   if (refusal.code === 'PO_EXCEEDED')
     return {
       kind: 'overdraw',
-      says: `${amount ?? ''} billed, ${typeof open === 'string' ? open : '0.00'} open on ${document.po ?? ''}`,
+      says: `${amount ?? ''} billed, ${open ?? '0.00'} open on ${document.po ?? ''}`,
       ...(amount === undefined ? {} : { billed: amount }),
-      ...(typeof open === 'string' ? { booked: open } : {}),
+      ...(open === undefined ? {} : { booked: open }),
     }
   if (refusal.code === 'ALREADY_PAID' || refusal.code === 'INVOICE_EXISTS')
     return {
@@ -161,10 +209,30 @@ function refusalFinding(refusal: Refusal, document: InvoiceDocument): Finding {
   return { kind: 'refused', says: `the books refuse it: ${refusal.code}` }
 }
 
+/** Has the look-ups planned and made, and the findings explained; undefined where no plan led there. */
+async function investigate(
+  run: Run,
+  { planner, explain }: JudgementRoles,
+  about: CaseFile,
+): Promise<Outcome<Explanation> | undefined> {
+  const supervised = supervise<Goal>({
+    planner,
+    squad: { ...researchRoles, explanation: explain as never },
+    maxReplans: 2,
+  })
+  try {
+    const { results } = await supervised(run, { goal: 'explain the discrepancies of this invoice', case: about })
+    return Object.values(results).findLast(({ role }) => role === 'explanation') as Outcome<Explanation> | undefined
+  } catch (error) {
+    if (!isConvokeError(error, 'ATTEMPTS_EXHAUSTED') && !isConvokeError(error, 'PLAN_INVALID')) throw error
+    return undefined
+  }
+}
+
 /** Investigates, drafts, has the draft verified, and puts it where a person releases it. */
 async function explainTo(
   run: Run,
-  tools: SquadTools,
+  squad: Squad,
   document: InvoiceDocument,
   facts: ValidationResult,
   findings: readonly Finding[],
@@ -176,11 +244,11 @@ async function explainTo(
     ...(document.grand === undefined ? {} : { grand: document.grand }),
     ...(document.currency === undefined ? {} : { currency: document.currency }),
     findings: [...findings],
+    ...(document.remarks === undefined ? {} : { remarks: document.remarks }),
   }
+  const { mail: mailTools, roles } = squad
   await run.board.put(openFindings, about.findings)
-  const found = await investigate(run, { goal: 'explain the discrepancies of this invoice', case: about })
-  const explained = Object.entries(found.results).findLast(([, outcome]) => outcome.role === 'explanation')?.[1] as
-    Outcome<Explanation> | undefined
+  const explained = await investigate(run, roles, about)
   const task = {
     case: about,
     explanation: explained?.value ?? { summary: findings.map((f) => f.says).join('; '), facts: [] },
@@ -189,15 +257,15 @@ async function explainTo(
   }
   const from = explained === undefined ? [] : [explained]
   const verify = attemptVerifier<MailDraft>(
-    judgedBy({ role: compliance, input: (draft: MailDraft) => ({ what: 'draft' as const, case: about, draft }) }),
+    judgedBy({ role: roles.compliance, input: (draft: MailDraft) => ({ what: 'draft' as const, case: about, draft }) }),
   )
   let draft: Outcome<MailDraft>
   try {
     draft = await run.attempt<Outcome<MailDraft>>(
       'draft',
       {
-        plain: (r) => r.ask(exception, task, { agent: 'exception-plain', from }),
-        careful: (r) => r.ask(exception, task, { agent: 'exception-careful', from }),
+        plain: (r) => r.ask(roles.exception, task, { agent: 'exception-plain', from }),
+        careful: (r) => r.ask(roles.exception, task, { agent: 'exception-careful', from }),
       },
       { verify: (outcome, r) => verify(outcome, r) },
     )
@@ -206,10 +274,10 @@ async function explainTo(
     return { status: 'exception', reason: `${reasonOf(findings)}; no draft passed` }
   }
   const mail = { to: task.recipient, subject: draft.value.subject, body: draft.value.body }
-  await run.call(tools.mail.draft, mail, { name: 'outbox', from: [draft] })
+  await run.call(mailTools.draft, mail, { name: 'outbox', from: [draft] })
   await run.checkpoint('drafted')
   try {
-    await run.call(tools.mail.send, mail, {
+    await run.call(mailTools.send, mail, {
       name: 'send',
       approval: 'external-communication',
       title: `e-mail to ${mail.to.name}: ${mail.subject}`,

@@ -8,7 +8,8 @@ export const judging = rule<ComplianceTask>({
   when: (request) => (fills(request, 'compliance') ? inputOf<ComplianceTask>(request) : undefined),
   reply: (_request, task) => {
     const problems = task.what === 'draft' ? draftProblems(task) : paymentProblems(task)
-    return says({ ok: problems.length === 0, problems })
+    const ok = problems.length === 0
+    return says({ ok, problems, ...(ok && task.what === 'payment' ? { order: task.order } : {}) })
   },
 })
 
@@ -22,13 +23,12 @@ function draftProblems({ case: about, draft }: Extract<ComplianceTask, { what: '
   return problems
 }
 
-function paymentProblems({ document, payment }: Extract<ComplianceTask, { what: 'payment' }>): string[] {
+function paymentProblems({ document, order }: Extract<ComplianceTask, { what: 'payment' }>): string[] {
   const problems: string[] = []
   const due = document.due ?? document.grand
-  if (payment['invoice'] !== document.number) problems.push(`wrong invoice number: ${payment['invoice'] ?? 'none'}`)
-  if (payment['po'] !== document.po) problems.push(`wrong PO: ${payment['po'] ?? 'none'}`)
-  if (payment['amount'] !== due)
-    problems.push(`wrong amount: ${payment['amount'] ?? 'none'} instead of ${due ?? 'none'}`)
-  if (payment['currency'] !== document.currency) problems.push(`wrong currency: ${payment['currency'] ?? 'none'}`)
+  if (order.invoice !== document.number) problems.push(`wrong invoice number: ${order.invoice}`)
+  if (order.po !== document.po) problems.push(`wrong PO: ${order.po}`)
+  if (order.amount !== due) problems.push(`wrong amount: ${order.amount} instead of ${due ?? 'none'}`)
+  if (order.currency !== document.currency) problems.push(`wrong currency: ${order.currency}`)
   return problems
 }
