@@ -7,4 +7,5 @@ export const routes: readonly string[] = [
   'inv-1008.pdf',
   'inv-1010.pdf',
   'inv-1011.pdf',
+  'inv-1016.pdf',
 ]

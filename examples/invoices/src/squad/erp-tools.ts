@@ -119,7 +119,7 @@ export interface Erp {
  * a record. A test holds the document against OpenAPI's schema, so that is not done at every start.
  */
 export async function importErp(url: () => Promise<string>, protections: Protections): Promise<Erp> {
-  const { tool } = await openApiTools(await readFile(document, 'utf8'), {
+  const erp = await openApiTools(await readFile(document, 'utf8'), {
     name: 'erp',
     names: Object.fromEntries(operations.map((operation) => [operation, `erp.${operation}`])),
     operations,
@@ -133,7 +133,7 @@ export async function importErp(url: () => Promise<string>, protections: Protect
       operations.filter((o) => !o.startsWith('find')).map((operation) => [operation, [404, 409]]),
     ),
   })
-  return Object.fromEntries(operations.map((operation) => [operation, tool(operation)])) as unknown as Erp
+  return Object.fromEntries(operations.map((operation) => [operation, erp.tool(operation)])) as unknown as Erp
 }
 
 export function toolsOf(erp: Erp): readonly AnyTool[] {
