@@ -165,6 +165,20 @@ export function project(record: LedgerRecord): readonly Change[] {
           set: { group: p['group'] as string, ...(typeof p['expires'] === 'number' ? { expires: p['expires'] } : {}) },
         },
       ]
+    case 'approval.decided': {
+      // One of several who have to agree: the question stands until enough have, or one says no. Others are decided by
+      // the message itself.
+      const quorum = p['quorum'] as { readonly have: number; readonly of: number } | undefined
+      if (quorum === undefined || (p['decision'] === 'approved' && quorum.have < quorum.of)) return []
+      const status = p['decision'] as 'approved' | 'rejected' | 'corrected'
+      return [
+        {
+          kind: 'approval',
+          id: p['id'] as string,
+          set: { status, decidedBy: record.actor.id, decidedAt: record.at },
+        },
+      ]
+    }
     case 'approval.unopposed':
       return [
         {
@@ -195,6 +209,8 @@ function projectInbox(record: LedgerRecord): readonly Change[] {
   // A person may pass the question on; it stays open.
   if (p['decision'] === 'escalated')
     return [wake, { kind: 'approval', id: p['id'] as string, set: { group: p['group'] as string } }]
+  // One of several: the run counts it.
+  if (p['vote'] === true) return [wake]
   const decision = p['decision'] as 'approved' | 'rejected' | 'corrected'
   return [
     wake,

@@ -22,6 +22,9 @@ export interface Request {
   readonly escalate?: readonly Escalation[] | undefined
   /** Milliseconds after which it goes ahead unless somebody stops it. */
   readonly delayMs?: number | undefined
+  /** So many different people have to agree; 1 unless said. */
+  readonly quorum?: number | undefined
+  readonly fourEyes?: boolean | undefined
   /** Labels of what the call rests on, for whoever decides. */
   readonly labels?: Json
   /** Why it is asked, or asked again. */
@@ -56,6 +59,8 @@ export function request(task: Task, keyed: (text: string) => string, asked: numb
       ...(r.hold === undefined ? {} : { hold: r.hold }),
       ...(r.expiresMs === undefined ? {} : { expires: task.now() + r.expiresMs }),
       ...(r.delayMs === undefined ? {} : { actsAt: task.now() + r.delayMs }),
+      ...(r.quorum === undefined || r.quorum === 1 ? {} : { quorum: r.quorum }),
+      ...(r.fourEyes === true ? { fourEyes: true } : {}),
       ...(r.labels === undefined ? {} : { labels: r.labels }),
       ...(r.escalate === undefined || r.escalate.length === 0 ? {} : { escalate: r.escalate as unknown as Json }),
       ...(r.by === undefined ? {} : { by: r.by }),
@@ -79,11 +84,15 @@ export function withdraw(task: Task, open: Open, why: { readonly code?: string; 
  * Waits for a person and records what came of it: decided, escalated, expired, or withdrawn (R10). `verify` looks at a
  * decision before it counts and says what is wrong with it; then the question is withdrawn and asked again by the caller.
  * The run may park meanwhile; when the scope is given up, the question is withdrawn.
+ *
+ * Where several have to agree, each yes is a decision of its own and the question stands; `have` counts those before. One
+ * no ends it, whoever had agreed. What does not count is noted, and takes nothing from the others.
  */
 export async function settle(
   task: Task,
   open: Open,
   verify: (decision: JsonObject, by: Actor) => Promise<string | undefined> = async () => undefined,
+  have = 0,
 ): Promise<void> {
   const next = open.escalate[open.level]
   const escalates = next === undefined ? undefined : open.since + next.afterMs
@@ -114,25 +123,26 @@ export async function settle(
   if (p['decision'] === 'escalated') {
     const group = p['group'] as string
     const at = open.escalate.findIndex((step) => step.group === group)
-    task.append('approval.escalated', { id: open.id, group, level: at < 0 ? open.level : at + 1 }, more)
+    const level = at < 0 ? open.level : at + 1
+    task.append('approval.escalated', { id: open.id, group, level, inbox: message.inboxSeq }, more)
     return
   }
   if (open.expires !== undefined && message.message.at > open.expires) {
     task.append('approval.expired', { id: open.id }, { causes })
     return
   }
-  if (p['actionHash'] !== open.actionHash) {
-    withdraw(task, open, {
-      code: 'APPROVAL_MISMATCH',
-      problem: 'the decision before was about other bytes than this action',
-    })
-    return
-  }
-  const problem = await verify(p, message.message.actor)
+  const mismatch = p['actionHash'] !== open.actionHash
+  const problem = mismatch
+    ? 'the decision before was about other bytes than this action'
+    : await verify(p, message.message.actor)
   if (problem !== undefined) {
-    withdraw(task, open, { code: 'INPUT_INVALID', problem })
+    const code = mismatch ? 'APPROVAL_MISMATCH' : 'INPUT_INVALID'
+    if (open.quorum > 1)
+      task.append('approval.discounted', { id: open.id, code, problem, inbox: message.inboxSeq }, more)
+    else withdraw(task, open, { code, problem })
     return
   }
+  const yes = have + (p['decision'] === 'approved' ? 1 : 0)
   task.append(
     'approval.decided',
     {
@@ -140,6 +150,7 @@ export async function settle(
       decision: p['decision'] as Json,
       actionHash: open.actionHash,
       inbox: message.inboxSeq,
+      ...(open.quorum === 1 ? {} : { quorum: { have: yes, of: open.quorum } }),
       ...(p['reason'] === undefined ? {} : { reason: p['reason'] }),
       ...(p['action'] === undefined ? {} : { action: p['action'] }),
       ...(p['answer'] === undefined ? {} : { answer: p['answer'] }),

@@ -13,13 +13,13 @@ import { reserve } from './business-key.ts'
 import { afterDecision, correctionFits } from './decided.ts'
 import type { Call, Caller, CallOptions, GatewayDeps } from './deps.ts'
 import { deciderProblem } from './deciders.ts'
-import { gate, grantOf, missing, shownAction, type Passed } from './gate.ts'
+import { gate, grantsOf, missing, shownAction, type Passed } from './gate.ts'
 import { heldAnswer } from './held.ts'
-import { holdKey, type HoldReason } from './holds.ts'
+import { holdKey, several, type HoldReason } from './holds.ts'
 import { judgingOf, railsOf } from './guard-run.ts'
 import { railName } from './guardrail.ts'
 import { afterVerdict, inDoubt, nameOf, pause, recover, verdictProblem } from './recover.ts'
-import { fold, type CallState } from './state.ts'
+import { agreed, fold, type CallState } from './state.ts'
 import type { AnyTool } from './tool.ts'
 import { toolDigest } from './tool-digest.ts'
 import { noteTrust, tell } from './told.ts'
@@ -162,7 +162,10 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
       await settle(
         task,
         open,
-        async (decision, by) => deciderProblem(call, s, open, by) ?? (await correctionFits(call, task, decision)),
+        async (decision, by) =>
+          deciderProblem(call, s, open, by, decision['decision'] === 'rejected') ??
+          (await correctionFits(call, task, decision)),
+        agreed(s.grants, open).length,
       )
     return undefined
   }
@@ -183,6 +186,8 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
       expiresMs: hold.expiresMs,
       escalate: hold.escalate,
       delayMs: hold.delayMs,
+      quorum: hold.quorum,
+      fourEyes: hold.fourEyes,
       labels: labelsJson(task.labels),
       by: hold.by,
       problem: s.problem,
@@ -190,8 +195,8 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     return undefined
   }
   const late = passed.holds
-    .map((h) => grantOf(passed, h, s.grants))
-    .find((g) => g?.expires !== undefined && task.now() > g.expires)
+    .flatMap((h) => grantsOf(passed, h, s.grants))
+    .find((g) => g.expires !== undefined && task.now() > g.expires)
   if (late !== undefined && s.dispatches === 0) {
     task.append('approval.expired', { id: late.id })
     return failure(call, s, lapsed(late.id), 'none')
@@ -216,9 +221,8 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
   return attempt(call, task, s, action, passed.ruled)
 }
 
-function titleOf(call: Call, passed: Passed, { seat, quorum = 1 }: HoldReason): string {
-  const title = call.options.title ?? nameOf(passed.action)
-  return seat === undefined ? title : `${title} (${seat} of ${quorum})`
+function titleOf(call: Call, passed: Passed, hold: HoldReason): string {
+  return `${call.options.title ?? nameOf(passed.action)}${several(hold)}`
 }
 
 /** Stop means stop: the run does not go on, also not with what is already approved. @throws RUN_HALTED */

@@ -31,7 +31,7 @@ export interface DecideOptions {
 }
 
 /**
- * Decides an approval once: of many at the same time, one counts.
+ * Decides an approval once: of many at the same time, one counts. Where several people have to agree, each says so once.
  * @throws APPROVAL_UNKNOWN, APPROVAL_DECIDED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, SCOPE_DENIED for another group,
  *   INPUT_INVALID for a correction without an action
  */
@@ -57,10 +57,11 @@ export async function decideApproval(ledger: Ledger, o: DecideOptions): Promise<
       next: 'give the new input',
     })
   const decision = o.answer === undefined ? o.decision : byAnswer[o.answer]
+  const vote = ((await requestOf(ledger, row))['quorum'] as number | undefined) !== undefined
   const posted = await ledger.post(
     { tenant: o.tenant, stream: inboxStream(row.run) },
     {
-      id: `approval:${o.id}`,
+      id: vote ? JSON.stringify(['approval', o.id, decision, o.by.kind, o.by.id, row.group ?? '']) : `approval:${o.id}`,
       type: 'approval.decided',
       at: o.at,
       actor: o.by,
@@ -68,6 +69,7 @@ export async function decideApproval(ledger: Ledger, o: DecideOptions): Promise<
         id: o.id,
         decision,
         actionHash: row.actionHash,
+        ...(vote ? { vote: true } : {}),
         ...(o.reason === undefined ? {} : { reason: o.reason }),
         ...(o.action === undefined ? {} : { action: { ...o.action } }),
         ...(o.value === undefined ? {} : { value: o.value }),
@@ -75,6 +77,11 @@ export async function decideApproval(ledger: Ledger, o: DecideOptions): Promise<
       },
     },
   )
+  if (posted.duplicate && vote)
+    throw new ConvokeError('APPROVAL_DECIDED', `${o.by.id} has already said so about approval ${o.id}`, {
+      details: { id: o.id, status: 'pending', by: o.by.id },
+      next: 'somebody else has to agree as well',
+    })
   if (posted.duplicate) throw decided(await ledger.approval(o.tenant, o.id), o.id)
 }
 
@@ -121,12 +128,16 @@ export async function escalateApproval(
 }
 
 async function nextGroup(ledger: Ledger, row: ApprovalRow): Promise<string | undefined> {
-  const { seq } = parseRef(row.ref)
-  const [record] = await ledger.read({ tenant: row.tenant, stream: runStream(row.run) }, { from: seq, limit: 1 })
-  const { payload } = await entryOf(ledger, record as LedgerRecord)
-  const chain = (payload['escalate'] as readonly JsonObject[] | undefined) ?? []
+  const chain = ((await requestOf(ledger, row))['escalate'] as readonly JsonObject[] | undefined) ?? []
   const at = chain.findIndex((step) => step['group'] === row.group)
   return chain[at + 1]?.['group'] as string | undefined
+}
+
+/** What was asked, as it was recorded. */
+async function requestOf(ledger: Ledger, row: ApprovalRow): Promise<JsonObject> {
+  const { seq } = parseRef(row.ref)
+  const [record] = await ledger.read({ tenant: row.tenant, stream: runStream(row.run) }, { from: seq, limit: 1 })
+  return (await entryOf(ledger, record as LedgerRecord)).payload
 }
 
 async function pending(ledger: Ledger, tenant: string, id: string): Promise<ApprovalRow> {

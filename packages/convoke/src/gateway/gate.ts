@@ -14,7 +14,7 @@ import { denial, railName, type GuardedCall } from './guardrail.ts'
 import { judgeInput, noteJudgement, railsOf, type Desk } from './guard-run.ts'
 import { holdKey, holdsOf, type HoldReason } from './holds.ts'
 import { check, issueText } from './schema.ts'
-import type { CallState, Grant } from './state.ts'
+import { agreed, type CallState, type Grant } from './state.ts'
 import { toolDigest } from './tool-digest.ts'
 
 /** A call that no rule forbids: exactly what would be done, and who has to agree first. */
@@ -244,15 +244,13 @@ async function parsed(call: Call, input: Json): Promise<Json> {
   )
 }
 
-/** The first hold that nobody has granted for these very bytes under this very policy. */
+/** The first hold that not enough people have granted for these very bytes under this very policy. */
 export function missing(passed: Passed, grants: readonly Grant[]): HoldReason | undefined {
-  return passed.holds.find((hold) => grantOf(passed, hold, grants) === undefined)
+  return passed.holds.find((hold) => grantsOf(passed, hold, grants).length < (hold.quorum ?? 1))
 }
 
-export function grantOf(passed: Passed, hold: HoldReason, grants: readonly Grant[]): Grant | undefined {
-  return grants.find(
-    (g) => g.hold === holdKey(hold) && g.binding === passed.binding && g.policyVersion === passed.policyVersion,
-  )
+export function grantsOf(passed: Passed, hold: HoldReason, grants: readonly Grant[]): readonly Grant[] {
+  return agreed(grants, { hold: holdKey(hold), actionHash: passed.binding, policyVersion: passed.policyVersion })
 }
 
 /** What a person is shown: the gateway's own bytes, and beside them what an ancestor did. */

@@ -189,29 +189,6 @@ test('allow and tell: the call goes ahead, who is told is on record, and so is w
   })
 })
 
-test('a quorum is as many different people; whoever asked may not agree; only members of the group count', async () => {
-  now.starter = { kind: 'person', id: 'eve' }
-  now.policy = policy({
-    version: '1',
-    rules: [{ tool: 'mail.send', hold: { category: 'mail', group: 'press', quorum: 2, fourEyes: true } }],
-    groups: { press: ['ada', 'bob', 'eve'] },
-  })
-  const code = send('a@x.test')
-  let driven = await run(code)
-  const problemAfter = async (by: string): Promise<unknown> => {
-    driven = await settle(driven, code, 'approved', by)
-    return payloads(driven, 'approval.requested').at(-1)!['problem']
-  }
-  expect(await problemAfter('eve')).toContain('may not approve it')
-  expect(await problemAfter('mallory')).toContain('is not of group press')
-  expect(await problemAfter('ada')).toBeUndefined()
-  expect((await w.pending(driven.id))[0]?.title).toContain('2 of 2')
-  expect(await problemAfter('ada')).toContain('already agreed')
-  expect(sent).toEqual([])
-  driven = await settle(driven, code, 'approved', 'bob')
-  expect([driven.status, sent]).toEqual(['done', ['a@x.test']])
-})
-
 test('an agent cannot approve', async () => {
   now.policy = policy({ version: '1', rules: [{ tool: 'mail.send', hold: { category: 'mail' } }] })
   const code = send('a@x.test')

@@ -8,8 +8,8 @@ import { lapsed, request, settle } from './approvals.ts'
 import { deciderProblem } from './deciders.ts'
 import type { GatewayDeps } from './deps.ts'
 import type { Asked } from './guardrail.ts'
-import { holdKey, seats, type HoldReason } from './holds.ts'
-import { fold } from './state.ts'
+import { holdKey, several, type HoldReason } from './holds.ts'
+import { agreed, fold } from './state.ts'
 
 // What is there already (a tool's answer, a model's) and must not be seen before a person lets it pass. It stands in a
 // record of its own, so that nothing is done twice while somebody thinks.
@@ -72,15 +72,13 @@ export async function release(task: Task, held: HeldAnswer, deps: ReleaseDeps): 
   const binding = deps.keyed(
     `answer\n${canonicalize([task.tenant, task.run, task.path, held.value ?? null, policy.version, policyDigest(policy)])}`,
   )
-  const holds: readonly HoldReason[] = held.asked
-    .map(({ guardrail, reason, category, group }) => ({
-      ...policy.categories?.[category],
-      category,
-      ...(group === undefined ? {} : { group }),
-      kind: 'answer' as const,
-      by: `guardrail ${guardrail}: ${reason}`,
-    }))
-    .flatMap(seats)
+  const holds: readonly HoldReason[] = held.asked.map(({ guardrail, reason, category, group }) => ({
+    ...policy.categories?.[category],
+    category,
+    ...(group === undefined ? {} : { group }),
+    kind: 'answer' as const,
+    by: `guardrail ${guardrail}: ${reason}`,
+  }))
   for (let i = 0; i < maxRounds; i++) {
     const s = fold(task.history)
     if (s.decided !== undefined) return refused(held, deps.what, s.decided.by.id, s.decided.reason)
@@ -91,18 +89,24 @@ export async function release(task: Task, held: HeldAnswer, deps: ReleaseDeps): 
         task,
         open,
         async (decision, by) =>
-          deciderProblem({ deps }, s, open, by) ??
+          deciderProblem({ deps }, s, open, by, decision['decision'] === 'rejected') ??
           (decision['decision'] === 'corrected' ? 'an answer is released or not; it is not corrected' : undefined),
+        agreed(s.grants, open).length,
       )
       continue
     }
     if (task.scope.dead) return new ConvokeError('SCOPE_CANCELLED', `step ${task.path} was given up`)
-    const hold = holds.find((h) => !s.grants.some((g) => g.hold === holdKey(h) && g.binding === binding))
+    const about = (h: HoldReason): Parameters<typeof agreed>[1] => ({
+      hold: holdKey(h),
+      actionHash: binding,
+      policyVersion: policy.version,
+    })
+    const hold = holds.find((h) => agreed(s.grants, about(h)).length < (h.quorum ?? 1))
     if (hold === undefined) return undefined
     const text = canonicalize(held.value ?? null)
     request(task, deps.keyed, s.asked, {
       kind: 'answer',
-      title: `${deps.title ?? `what ${deps.what} answered`}${hold.seat === undefined ? '' : ` (${hold.seat} of ${hold.quorum ?? 1})`}`,
+      title: `${deps.title ?? `what ${deps.what} answered`}${several(hold)}`,
       category: hold.category,
       group: hold.group,
       action: {
@@ -116,6 +120,8 @@ export async function release(task: Task, held: HeldAnswer, deps: ReleaseDeps): 
       hold: holdKey(hold),
       expiresMs: hold.expiresMs,
       escalate: hold.escalate,
+      quorum: hold.quorum,
+      fourEyes: hold.fourEyes,
       labels: labelsJson(deps.labels),
       by: hold.by,
       problem: s.problem,

@@ -8,19 +8,32 @@ import type { Asked } from './guardrail.ts'
 export interface HoldReason extends Hold {
   readonly kind: 'call' | 'held-effect' | 'answer'
   readonly by: string
-  /** Of several people who have to agree, which this is: 1 for the first. */
-  readonly seat?: number
   /** Goes ahead after so many milliseconds unless somebody stops it. */
   readonly delayMs?: number
 }
 
-/** Tells holds apart: one approval answers all holds of a category and group. */
+/** Tells holds apart: one question answers all holds of a category and group. */
 export function holdKey(hold: HoldReason): string {
-  return `${baseKey(hold)}${hold.seat === undefined || hold.seat === 1 ? '' : `#${hold.seat}`}`
+  return `${hold.kind}/${hold.category}/${hold.group ?? ''}`
 }
 
-export function baseKey(hold: HoldReason): string {
-  return `${hold.kind}/${hold.category}/${hold.group ?? ''}`
+/** What a title says of a question that takes more than one person. */
+export function several({ quorum = 1 }: HoldReason): string {
+  return quorum === 1 ? '' : ` (${quorum} people)`
+}
+
+/** Two holds of a category and group as one: whatever is stricter counts, in whichever order the rules stand. */
+function both(a: HoldReason, b: HoldReason): HoldReason {
+  const quorum = Math.max(a.quorum ?? 1, b.quorum ?? 1)
+  const expires = Math.min(a.expiresMs ?? Infinity, b.expiresMs ?? Infinity)
+  return {
+    ...b,
+    ...a,
+    by: a.by === b.by ? a.by : `${a.by}; ${b.by}`,
+    ...(quorum === 1 ? {} : { quorum }),
+    ...(a.fourEyes === true || b.fourEyes === true ? { fourEyes: true } : {}),
+    ...(expires === Infinity ? {} : { expiresMs: expires }),
+  }
 }
 
 /** Where what the labels ask for is approved, unless the policy names a group for it. */
@@ -46,7 +59,9 @@ export async function holdsOf(o: {
   const modes: Record<string, string> = {}
   const holds: HoldReason[] = []
   const add = (hold: HoldReason): void => {
-    if (!holds.some((h) => baseKey(h) === baseKey(hold))) holds.push(hold)
+    const at = holds.findIndex((h) => holdKey(h) === holdKey(hold))
+    if (at < 0) holds.push(hold)
+    else holds[at] = both(holds[at] as HoldReason, hold)
   }
   for (const hold of decision.holds) {
     const earned = policy.categories?.[hold.category]?.trust
@@ -82,12 +97,5 @@ export async function holdsOf(o: {
       by: delay.by,
       delayMs: delay.ms,
     })
-  return { holds: holds.flatMap(seats), tell, modes }
-}
-
-/** A quorum is as many approvals, each by somebody else. */
-export function seats(hold: HoldReason): HoldReason[] {
-  const { quorum = 1 } = hold
-  if (quorum === 1) return [hold]
-  return Array.from({ length: quorum }, (_, i) => ({ ...hold, seat: i + 1 }))
+  return { holds, tell, modes }
 }

@@ -40,6 +40,11 @@ export interface Open {
   readonly level: number
   readonly since: number
   readonly worker: string | undefined
+  /** So many different people have to agree. */
+  readonly quorum: number
+  /** Whoever started the run may not. */
+  readonly fourEyes: boolean
+  readonly category: string | undefined
 }
 
 export interface Decision {
@@ -164,6 +169,8 @@ export function fold(history: readonly Entry[]): CallState {
         if (p['decision'] === 'approved' && granting.has(s.open.kind)) {
           s.grants.push(grant(s.open, s.open.actionHash, ref, record.actor.id))
           s.decided = undefined
+          // All of the group are asked at once; the question stands until enough of them have agreed.
+          if (agreed(s.grants, s.open).length < s.open.quorum) break
         }
         s.open = undefined
         break
@@ -231,7 +238,8 @@ function opened(ref: RecordRef, at: number, p: JsonObject): Open {
     id: p['id'] as string,
     ref,
     kind: p['kind'] as Open['kind'],
-    hold: (p['hold'] as string | undefined) ?? '',
+    // Earlier versions asked one after the other, under `<hold>#2`, `<hold>#3`.
+    hold: ((p['hold'] as string | undefined) ?? '').replace(/#\d+$/, ''),
     actionHash: p['actionHash'] as string,
     policyVersion: p['policyVersion'] as string,
     at,
@@ -242,7 +250,22 @@ function opened(ref: RecordRef, at: number, p: JsonObject): Open {
     level: 0,
     since: at,
     worker: p['worker'] as string | undefined,
+    quorum: (p['quorum'] as number | undefined) ?? 1,
+    fourEyes: p['fourEyes'] === true,
+    category: p['category'] as string | undefined,
   }
+}
+
+/** Who has agreed to what a question is about, each once. */
+export function agreed(
+  grants: readonly Grant[],
+  about: { readonly hold: string; readonly actionHash: string; readonly policyVersion: string },
+): readonly Grant[] {
+  const by = new Map<string, Grant>()
+  for (const g of grants)
+    if (g.hold === about.hold && g.binding === about.actionHash && g.policyVersion === about.policyVersion)
+      by.set(g.by, g)
+  return [...by.values()]
 }
 
 function grant(open: Open, binding: string, ref: RecordRef, by: string): Grant {

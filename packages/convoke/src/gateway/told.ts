@@ -18,6 +18,8 @@ export async function noteTrust(call: Call, task: Task, s: CallState): Promise<v
   const last = task.history.findLast((e) => e.record.type === 'approval.decided')
   if (last === undefined) return
   const id = last.payload['id'] as string
+  // One yes of several is no judgement yet.
+  if (s.open?.id === id) return
   const asked = task.history.find((e) => e.record.type === 'approval.requested' && e.payload['id'] === id)
   const category = asked?.payload['category'] as string | undefined
   const earned = category === undefined ? undefined : policy.categories[category]?.trust

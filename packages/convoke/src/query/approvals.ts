@@ -27,6 +27,9 @@ export interface ApprovalStory {
   readonly by?: string
   readonly at?: number
   readonly reason?: string
+  /** Where several people have to agree: how many, and who has so far. */
+  readonly quorum?: number
+  readonly agreed?: readonly { readonly by: string; readonly at: number }[]
   readonly answer?: Json
   readonly changes: readonly Change[]
   readonly escalated: readonly { readonly group: string; readonly at: number; readonly by: string }[]
@@ -60,6 +63,7 @@ export function approvalsIn(entries: readonly Entry[]): readonly ApprovalStory[]
         ...(text(p['group']) === undefined ? {} : { group: text(p['group']) as string }),
         ...(typeof p['expires'] === 'number' ? { expires: p['expires'] } : {}),
         ...(text(p['problem']) === undefined ? {} : { problem: text(p['problem']) as string }),
+        ...(typeof p['quorum'] === 'number' ? { quorum: p['quorum'], agreed: [] } : {}),
       })
       continue
     }
@@ -76,7 +80,14 @@ export function approvalsIn(entries: readonly Entry[]): readonly ApprovalStory[]
         story.at = record.at
         if (text(p['problem']) !== undefined) story.problem = text(p['problem']) as string
         break
+      case 'approval.discounted':
+        story.problem = text(p['problem']) ?? ''
+        break
       case 'approval.decided':
+        if (story.quorum !== undefined && p['decision'] === 'approved') {
+          story.agreed = [...(story.agreed ?? []), { by: record.actor.id, at: record.at }]
+          if (Number(object(p['quorum'])?.['have']) < story.quorum) break
+        }
         story.state = p['decision'] as ApprovalStory['state']
         story.by = record.actor.id
         story.at = record.at

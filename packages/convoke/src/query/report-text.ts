@@ -4,6 +4,7 @@ import { brief, count, dollars, exact, line, moment } from './format.ts'
 import type { ActionFact } from './report-calls.ts'
 import type { RunReport } from './report.ts'
 import { plain, type Style } from './style.ts'
+import { deciders, soFar } from './why-text.ts'
 
 /** A report as a person reads it: who, what, with which model, under which policy, on which evidence, approved by whom. */
 export function renderReport(report: RunReport, style: Style = plain): string {
@@ -100,7 +101,7 @@ function actionLines(action: ActionFact, stories: ReadonlyMap<string, ApprovalSt
 }
 
 function storyLines(story: ApprovalStory): string[] {
-  const by = story.by === undefined ? '' : ` by ${story.by}`
+  const by = story.state === 'pending' ? soFar(story) : story.by === undefined ? '' : ` by ${deciders(story)}`
   const at = story.at === undefined ? '' : ` ${moment(story.at)} UTC`
   const reason = story.reason === undefined ? '' : `: ${line(story.reason, 100)}`
   return [

@@ -196,11 +196,11 @@ function rejectionLines(r: Rejection, style: Style): string[] {
 }
 
 function approvalLines(a: ApprovalStory, style: Style): string[] {
-  const who_ = a.by ?? 'nobody'
+  const who_ = deciders(a)
   const waited = a.at === undefined ? '' : ` after ${duration(a.at - a.requestedAt)}`
   const reason = a.reason === undefined ? '' : `: ${line(a.reason, 120)}`
   const head = {
-    pending: `${style.warn('waits')} for ${a.group ?? 'a person'} since ${moment(a.requestedAt)} UTC`,
+    pending: `${style.warn('waits')} for ${a.group ?? 'a person'} since ${moment(a.requestedAt)} UTC${soFar(a)}`,
     approved: `${style.good('approved')} by ${who_}${waited}${reason}`,
     rejected: `${style.bad('rejected')} by ${who_}${waited}${reason}`,
     corrected: `${style.good('corrected')} by ${who_}${waited}${reason}`,
@@ -213,6 +213,17 @@ function approvalLines(a: ApprovalStory, style: Style): string[] {
     ...(a.answer === undefined ? [] : [`    answered ${brief(a.answer, 120)}`]),
     ...a.changes.map((c) => `    ${changeLine(c)}`),
   ]
+}
+
+/** Who decided; where several had to agree, all of them. */
+export function deciders({ by, state, agreed = [] }: ApprovalStory): string {
+  return state === 'approved' && agreed.length > 0 ? agreed.map((a) => a.by).join(', ') : (by ?? 'nobody')
+}
+
+/** `; 1 of 2 agreed: ada`, where several have to. */
+export function soFar({ quorum, agreed = [] }: ApprovalStory): string {
+  if (quorum === undefined) return ''
+  return `; ${agreed.length} of ${quorum} agreed${agreed.length === 0 ? '' : `: ${agreed.map((a) => a.by).join(', ')}`}`
 }
 
 /** `/input/amount  "100.00" → "90.00"` */

@@ -282,12 +282,12 @@ export class Engine implements EngineHandle, TaskHost {
     const claim = this.claims.get(record.path)
     if (claim === undefined) return 'unclaimed'
     if (!fits(entry, claim)) throw mismatch(entry, claim)
+    const taken = entry.payload['inbox'] // Also a step that goes on must not get a message twice.
+    if (typeof taken === 'number') this.mailbox.takeRecorded(record, taken)
     if (!isTerminal(entry)) {
       claim.history.push(entry)
       return 'consumed'
     }
-    const taken = entry.payload['inbox']
-    if (typeof taken === 'number') this.mailbox.takeRecorded(record, taken)
     this.#deliver(claim, entry)
     return 'delivered'
   }
