@@ -20,6 +20,7 @@ import { migrateCommand, type MigrateFlags } from './commands/migrate.ts'
 import { resumeCommand, type ResumeOptions } from './commands/resume.ts'
 import { runCommand, type RunOptions } from './commands/run.ts'
 import { stopCommand, type StopOptions } from './commands/stop.ts'
+import { storeArchive, storeRestore, type ArchiveFlags } from './commands/archive.ts'
 import { storeCopy } from './commands/store.ts'
 import { workerCommand } from './commands/worker.ts'
 import type { Common, Context } from './context.ts'
@@ -201,6 +202,14 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .addOption(new Option('--tenant <name>', 'only this one; all unless said'))
     .addOption(new Option('-o, --output <format>', 'how data is written').choices(['text', 'json', 'jsonl']))
     .action(act((c, from: string, to: string) => storeCopy(c, from, to)))
+  common(store.command('archive').description('take ended runs out of the store, into files'))
+    .requiredOption('--older-than <age>', 'ended at least so long ago: 90d, 12h, 30m')
+    .requiredOption('--to <dir>', 'folder for the files; made when missing')
+    .option('--dry-run', 'say which runs would go, and change nothing')
+    .action(act((c, o: ArchiveFlags) => storeArchive(c, o)))
+  common(store.command('restore <file>').description('bring the runs of an archive back into the store')).action(
+    act((c, file: string) => storeRestore(c, file)),
+  )
 
   driving(program.command('doctor').description('look at everything a run needs')).action(act((c) => doctorCommand(c)))
   return program

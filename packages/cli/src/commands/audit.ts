@@ -49,7 +49,8 @@ export async function auditVerify(
 function reportText(report: AuditReport, { out }: Context): string {
   const { style } = out
   const erased = report.erased === 0 ? '' : `, ${count(report.erased)} erased on purpose`
-  const read = `${count(report.records)} records in ${count(report.streams)} streams, ${count(report.blobs)} blobs${erased}`
+  const archived = report.archived === 0 ? '' : `, ${count(report.archived)} streams archived`
+  const read = `${count(report.records)} records in ${count(report.streams)} streams, ${count(report.blobs)} blobs${erased}${archived}`
   const held =
     report.against === undefined
       ? ''

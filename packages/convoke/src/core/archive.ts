@@ -10,7 +10,7 @@ import type { TransferBlob } from './transfer.ts'
 export type ArchiveItem =
   /** No bytes: they were erased. */
   | ({ readonly kind: 'blob' } & TransferBlob)
-  /** `position`: its place in the store's commit order, which it gets again. */
+  /** `position`: its place in the store's commit order, which it gets again where it is free. */
   | { readonly kind: 'record'; readonly position: number; readonly record: LedgerRecord }
   /** Id of a message in an inbox. */
   | { readonly kind: 'message'; readonly stream: string; readonly id: string; readonly seq: number }
@@ -57,34 +57,65 @@ export interface ArchiveTarget {
 
 const page = 500
 
-/** @throws LEDGER_CORRUPT, RUN_ARCHIVED, BLOB_MISSING */
+/**
+ * Everything of these streams; those of one run in their common order.
+ * @throws LEDGER_CORRUPT, RUN_ARCHIVED, BLOB_MISSING
+ */
 export async function* archiveItems(
   source: ArchiveSource,
   streams: readonly string[],
 ): AsyncGenerator<ArchiveItem, void, undefined> {
   const sent = new Set<string>()
-  for (const stream of streams) {
-    for (let from = 1; ;) {
-      const found = await source.records(stream, from, page)
-      for (const { position, record } of found) {
-        for (const hash of blobsOf(record)) {
-          if (sent.has(hash)) continue
-          sent.add(hash)
-          const blob = await source.blob(hash)
-          if (blob === undefined)
-            throw new ConvokeError('BLOB_MISSING', `${refOf(record)} refers to blob ${hash}, which is not stored`, {
-              details: { ref: refOf(record), hash },
-              next: 'convoke audit verify',
-            })
-          yield { kind: 'blob', ...blob }
-        }
-        yield { kind: 'record', position, record }
+  const byRun = Map.groupBy(streams, (stream) => stream.slice(stream.indexOf('/') + 1))
+  for (const names of byRun.values()) {
+    for await (const { position, record } of merged(names.map((stream) => recordsOf(source, stream)))) {
+      for (const hash of blobsOf(record)) {
+        if (sent.has(hash)) continue
+        sent.add(hash)
+        const blob = await source.blob(hash)
+        if (blob === undefined)
+          throw new ConvokeError('BLOB_MISSING', `${refOf(record)} refers to blob ${hash}, which is not stored`, {
+            details: { ref: refOf(record), hash },
+            next: 'convoke audit verify',
+          })
+        yield { kind: 'blob', ...blob }
       }
-      const last = found.at(-1)?.record.seq
-      if (last === undefined || found.length < page) break
-      from = last + 1
+      yield { kind: 'record', position, record }
     }
-    for (const [id, seq] of await source.messages(stream)) yield { kind: 'message', stream, id, seq }
+    for (const stream of names)
+      for (const [id, seq] of await source.messages(stream)) yield { kind: 'message', stream, id, seq }
+  }
+}
+
+interface Placed {
+  readonly position: number
+  readonly record: LedgerRecord
+}
+
+async function* recordsOf(source: ArchiveSource, stream: string): AsyncGenerator<Placed, void, undefined> {
+  for (let from = 1; ;) {
+    const found = await source.records(stream, from, page)
+    yield* found
+    const last = found.at(-1)?.record.seq
+    if (last === undefined || found.length < page) return
+    from = last + 1
+  }
+}
+
+async function* merged(
+  lists: readonly AsyncGenerator<Placed, void, undefined>[],
+): AsyncGenerator<Placed, void, undefined> {
+  const next = await Promise.all(lists.map(async (list) => await list.next()))
+  for (;;) {
+    let least = -1
+    for (const [i, { value }] of next.entries()) {
+      const before = next[least]?.value
+      if (value !== undefined && (before === undefined || value.position < before.position)) least = i
+    }
+    const found = next[least]?.value
+    if (found === undefined) return
+    yield found
+    next[least] = await (lists[least] as AsyncGenerator<Placed, void, undefined>).next()
   }
 }
 

@@ -24,12 +24,26 @@ export type StoreItem =
       readonly row: TransferRow
     }
 
-/** The small tables: stream epochs, ids of messages, unique keys, counters and what was counted in them. */
-export type TransferTable = 'epochs' | 'messages' | 'uniques' | 'counters' | 'counted'
-/** Stream, key or counter; the second part of its name or ''; then epoch, seq, owner, total or amount. */
+/**
+ * The small tables: stream epochs, ids of messages, unique keys, counters and what was counted in them, where archived
+ * streams ended, and the rows of archived runs, which no record tells any more.
+ */
+export type TransferTable = 'epochs' | 'messages' | 'uniques' | 'counters' | 'counted' | 'archives' | 'rows'
+/**
+ * Stream, key, counter or run; the second part of its name or ''; then epoch, seq, owner, total or amount. Of an archived
+ * stream its hash is the second part; a row is JSON.
+ */
 export type TransferRow = readonly [name: string, part: string, value: string | number]
 
-export const transferTables: readonly TransferTable[] = ['uniques', 'counters', 'counted', 'messages', 'epochs']
+export const transferTables: readonly TransferTable[] = [
+  'uniques',
+  'counters',
+  'counted',
+  'messages',
+  'archives',
+  'rows',
+  'epochs',
+]
 
 export interface TransferCount {
   readonly tenants: number
@@ -143,7 +157,7 @@ type Draft = {
 }
 
 function emptyBatch(tenant: string): Draft {
-  const rows = { epochs: [], messages: [], uniques: [], counters: [], counted: [] }
+  const rows = { epochs: [], messages: [], uniques: [], counters: [], counted: [], archives: [], rows: [] }
   return { tenant, blobs: [], records: [], rows, items: 0, bytes: 0 }
 }
 

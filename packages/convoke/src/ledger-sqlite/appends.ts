@@ -23,8 +23,8 @@ export interface Appends {
   post(message: WirePost): Posted
   /** Records of a copy, of any epoch and also of inboxes: only position and hash count. @throws POSITION_STALE */
   copy(tenant: string, records: readonly (readonly [stream: string, record: WireRecord])[]): void
-  /** A record of an archived stream, at the position that it had; what stands there already is passed over. */
-  restore(tenant: string, stream: string, position: number, record: WireRecord): void
+  /** A record of an archived stream, at the position that it had, or at the next; what stands there already is passed over. */
+  restore(tenant: string, stream: string, position: number | null, record: WireRecord): void
 }
 
 export function createAppends(parts: {
@@ -109,7 +109,7 @@ export function createAppends(parts: {
     stream: Stream,
     record: WireRecord,
     copied = false,
-    position?: number,
+    position?: number | null,
   ): void {
     const [seq, epoch, at, shape, path, fold, causes, foreign, blobList, spill, salt, commitment, , hash, payload] =
       record

@@ -74,6 +74,7 @@ export function createArchive(parts: {
   const addMessage = db.prepare('INSERT OR IGNORE INTO messages(stream, id, seq) VALUES (?, ?, ?)')
   const dropMarks = db.prepare('DELETE FROM records WHERE stream = 0')
   const dropMark = db.prepare('DELETE FROM records WHERE stream = 0 AND position = ?')
+  const isTaken = db.prepare('SELECT 1 FROM records WHERE position = ? AND (stream, seq) <> (?, ?)')
   const countOf = db.prepare('SELECT count(*) AS n FROM records WHERE stream = ?')
   const addMark = db.prepare(
     `INSERT INTO records(position, stream, seq, epoch, at, shape, hash, commitment, salt, payload)
@@ -206,10 +207,14 @@ export function createArchive(parts: {
       for (const { hash, mediaType, bytes } of given)
         if (bytes === undefined) blobs.putErased(tenant, hash, mediaType)
         else blobs.put(tenant, [{ hash, mediaType, bytes }])
+      const top = (last.get() as { position: number | null }).position ?? 0
       for (const [name, position, record] of records) {
         begin.run(memory.find(tenant, name)?.id ?? -1)
         dropMark.run(position)
-        appends.restore(tenant, name, position, record)
+        // In a copy of the store the position may be another's.
+        const taken =
+          position > top || isTaken.get(position, memory.find(tenant, name)?.id ?? -1, record[0]) !== undefined
+        appends.restore(tenant, name, taken ? null : position, record)
       }
       for (const [name, id, seq] of messages) {
         const stream = memory.find(tenant, name)

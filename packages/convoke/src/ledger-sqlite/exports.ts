@@ -16,6 +16,18 @@ const tables: Readonly<Record<TransferTable, readonly [select: string, from: str
   uniques: ["t.key, '', t.owner", 'uniques t', 't.key', "''"],
   counters: ["t.counter, '', t.total", 'counters t', 't.counter', "''"],
   counted: ['t.counter, t.key, t.added', 'counted t', 't.counter', 't.key'],
+  archives: [
+    't.name, lower(hex(t.head)), t.archived',
+    '(SELECT tenant, name, head, abs(archived) AS archived FROM streams WHERE archived <> 0) t',
+    't.name',
+    'lower(hex(t.head))',
+  ],
+  rows: [
+    "t.run, '', t.row",
+    `(SELECT tenant, run, row FROM runs WHERE json_extract(row, '$.archived') IS NOT NULL) t`,
+    't.run',
+    "''",
+  ],
 }
 
 /** What a copy of the store needs beyond its records. */

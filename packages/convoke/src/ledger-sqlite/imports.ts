@@ -1,8 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { runStream, type RunRow } from '../core/projections.ts'
 import { halfCopied, notEmpty, type TransferTable } from '../core/transfer.ts'
 import type { Appends } from './appends.ts'
 import type { Blobs } from './blobs.ts'
 import type { WireBatch } from './protocol.ts'
+import { archivedFormat } from './schema.ts'
 import type { Memory, Stream } from './streams.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -45,6 +47,12 @@ export function createImports(parts: {
   const addCounted = db.prepare(
     'INSERT INTO counted(tenant, counter, key, added) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
   )
+  const setArchived = db.prepare('UPDATE streams SET archived = ?, head = unhex(?) WHERE id = ?')
+  const addRun = db.prepare(
+    `INSERT INTO runs(stream, tenant, run, workflow, status, due, priority, started, row)
+       VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  )
+  const rise = db.prepare(`UPDATE meta SET value = max(value, ${archivedFormat}) WHERE key = 'format'`)
   const markOf = (tenant: string): string => `copy ${tenant}`
 
   const take: Record<TransferTable, (tenant: string, name: string, part: string, value: string | number) => void> = {
@@ -52,6 +60,16 @@ export function createImports(parts: {
     counters: (tenant, counter, _, total) => setTotal.run(tenant, counter, total),
     counted: (tenant, counter, key, added) => addCounted.run(tenant, counter, key, added),
     messages: (tenant, name, id, seq) => addMessage.run(streamOf(tenant, name).id, id, seq),
+    archives(tenant, name, hash, seq) {
+      setArchived.run(seq, hash, streamOf(tenant, name).id)
+      rise.run()
+      memory.forget()
+    },
+    rows(tenant, run, _, text) {
+      const row = JSON.parse(String(text)) as RunRow
+      const { id } = streamOf(tenant, runStream(run))
+      addRun.run(id, tenant, run, row.workflow, row.status, row.priority, row.startedAt, String(text))
+    },
     epochs(tenant, name, _, value) {
       const stream = streamOf(tenant, name)
       if (stream.epoch >= Number(value)) return

@@ -35,6 +35,8 @@ export interface AuditReport {
   readonly records: number
   readonly blobs: number
   readonly erased: number
+  /** Streams whose records were archived: only where they ended is known here. The archive's file proves itself. */
+  readonly archived: number
   readonly findings: readonly Finding[]
   /** Findings beyond those listed. */
   readonly more: number
@@ -57,7 +59,7 @@ export async function verifyLedger(ledger: Readable, tenant: string, options: Au
   const { against } = options
   const findings: Finding[] = []
   let more = 0
-  const seen = { records: 0, erased: 0, blobs: new Map<string, string | undefined>() }
+  const seen = { records: 0, erased: 0, archived: 0, blobs: new Map<string, string | undefined>() }
   const add = (finding: Finding): void => {
     if (findings.length < maxFindings) findings.push(finding)
     else more++
@@ -89,6 +91,7 @@ export async function verifyLedger(ledger: Readable, tenant: string, options: Au
     records: seen.records,
     blobs: seen.blobs.size,
     erased: seen.erased,
+    archived: seen.archived,
     findings,
     more,
     ...(against === undefined
@@ -136,6 +139,7 @@ type Report = (finding: Omit<Finding, 'stream'>) => void
 interface Seen {
   records: number
   erased: number
+  archived: number
   readonly blobs: Map<string, string | undefined>
 }
 
@@ -152,6 +156,13 @@ async function verifyStream(
   let atSigned: string | undefined
   for (;;) {
     const read = await readFrom(ledger, ref, head.seq + 1)
+    if (read.archived === true) {
+      seen.archived++
+      head = await ledger.head(ref)
+      // Where it ended is all there is; a signature in the middle of it is proved by the archive's file.
+      if (head.seq === signed?.seq) atSigned = head.hash
+      break
+    }
     if (read.fault !== undefined) {
       // The chain cannot be followed over this place; what stands after it is read on from there.
       const at = Math.max(read.fault.seq, head.seq + 1)
@@ -205,6 +216,7 @@ interface Page {
   readonly records: readonly LedgerRecord[]
   /** More stands after these. */
   readonly partial?: boolean
+  readonly archived?: true
   readonly fault?: { readonly seq: number; readonly kind: FindingKind; readonly message: string }
 }
 
@@ -218,6 +230,7 @@ async function readFrom(
     return { records: await ledger.read(ref, { from, limit: page }) }
   } catch (error) {
     if (!isConvokeError(error)) throw error
+    if (error.code === 'RUN_ARCHIVED') return { records: [], archived: true }
     const at = error.details?.['seq']
     if (typeof at === 'number' && at > from)
       try {

@@ -151,7 +151,7 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- Records of archived streams, at the positions that they had. Null when all stand there now; else what does not fit.
+-- Records of archived streams, at the positions that they had; in a copy of the store those may be of others. Null when all stand there now; else what does not fit.
 CREATE FUNCTION $S.restore_1(
   tenant_ text, s_name text[], r_stream int[], r_position bigint[], r_seq int[], r_epoch int[], r_at double precision[],
   r_shape int[], r_sums text[], r_path text[], r_fold text[], r_causes text[], r_blobs text[], r_spill text[], r_payload text[],
@@ -160,7 +160,9 @@ CREATE FUNCTION $S.restore_1(
 DECLARE
   s_id bigint[];
   wrong text;
+  ends bigint;
 BEGIN
+  SELECT last_value INTO ends FROM $S.positions;
   PERFORM FROM $S.streams k WHERE k.tenant = tenant_ AND k.name = ANY (s_name) ORDER BY k.id FOR UPDATE;
   SELECT array_agg(k.id ORDER BY u.o) INTO s_id FROM unnest(s_name) WITH ORDINALITY AS u(name, o)
     JOIN $S.streams k ON k.tenant = tenant_ AND k.name = u.name AND k.archived <> 0;
@@ -172,12 +174,13 @@ BEGIN
       AND NOT EXISTS (SELECT FROM $S.blobs k WHERE k.tenant = tenant_ AND k.hash = decode(h, 'hex')) LIMIT 1;
   IF wrong IS NOT NULL THEN RETURN wrong; END IF;
   INSERT INTO $S.records(position, stream, seq, epoch, at, shape, sums, path, fold, causes, blobs, spill, payload)
-    SELECT r.position, s_id[r.stream], r.seq, r.epoch, r.at, r.shape, decode(r.sums, 'hex'), r.path, r.fold, r.causes,
+    SELECT CASE WHEN r.position <= ends AND NOT EXISTS (SELECT FROM $S.records k WHERE k.position = r.position)
+          THEN r.position ELSE nextval('$S.positions') END, s_id[r.stream], r.seq, r.epoch, r.at, r.shape, decode(r.sums, 'hex'), r.path, r.fold, r.causes,
         CASE WHEN r.blobs IS NOT NULL THEN $S.blob_ids_1(tenant_, r.blobs) END,
         CASE WHEN r.spill IS NOT NULL THEN ($S.blob_ids_1(tenant_, r.spill))[1] END, r.payload
       FROM unnest(r_stream, r_position, r_seq, r_epoch, r_at, r_shape, r_sums, r_path, r_fold, r_causes, r_blobs, r_spill,
         r_payload) AS r(stream, position, seq, epoch, at, shape, sums, path, fold, causes, blobs, spill, payload)
-    ON CONFLICT DO NOTHING;
+      WHERE NOT EXISTS (SELECT FROM $S.records k WHERE k.stream = s_id[r.stream] AND k.seq = r.seq);
   INSERT INTO $S.dependents(tenant, ref, stream, seq)
     SELECT tenant_, d.ref, s_id[d.stream], d.seq FROM unnest(d_stream, d_seq, d_ref) AS d(stream, seq, ref)
     ON CONFLICT DO NOTHING;

@@ -15,7 +15,7 @@ import type { Database } from './database.ts'
 import { prepareCopy } from './prepare.ts'
 import { hexOf, recordColumns, type Reads } from './reads.ts'
 import type { Shapes } from './shapes.ts'
-import { fromText, plainArray, textArray, toJsonb, toText } from './text.ts'
+import { fromJsonb, fromText, plainArray, textArray, toJsonb, toText } from './text.ts'
 
 // Writes the store out and fills it from another. The mark `copy <tenant>` in the table `store` stands from the first
 // item of a tenant to the last: nobody can claim a run of it meanwhile, and a copy broken off is known from a store in
@@ -28,6 +28,8 @@ const tables: Readonly<Record<TransferTable, readonly [from: string, name: strin
   uniques: ['$S.uniques t', 't.key', "''", 't.owner'],
   counters: ['$S.counters t', 't.counter', "''", 't.total'],
   counted: ['$S.counted t', 't.counter', 't.key', 't.added'],
+  archives: ['(SELECT * FROM $S.streams WHERE archived <> 0) t', 't.name', "encode(t.hash, 'hex')", 't.archived'],
+  rows: [`(SELECT * FROM $S.runs WHERE doc ? 'archived') t`, 't.run', "''", 't.doc'],
 }
 
 /** Of the tenant $1, names $2, parts $3, values $4. */
@@ -45,6 +47,16 @@ const fill: Readonly<Record<TransferTable, string>> = {
   counted: `INSERT INTO $S.counted(tenant, counter, key, added)
     SELECT $1::text, n, p, v::double precision FROM unnest($2::text[], $3::text[], $4::text[]) AS u(n, p, v)
     ON CONFLICT DO NOTHING`,
+  // Builds that know nothing of archives may not open the store any more.
+  archives: `WITH older AS (UPDATE $S.store SET value = '5' WHERE key = 'oldest' AND value::int < 5)
+    INSERT INTO $S.streams(tenant, name, seq, hash, archived)
+    SELECT $1::text, n, v::int, decode(p, 'hex'), v::int FROM unnest($2::text[], $3::text[], $4::text[]) AS u(n, p, v)
+    ON CONFLICT (tenant, name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, archived = excluded.archived`,
+  rows: `INSERT INTO $S.runs(tenant, run, stream, workflow, status, priority, started, doc)
+    SELECT $1::text, n, s.id, d->>'workflow', d->>'status', (d->>'priority')::double precision,
+        (d->>'startedAt')::double precision, d
+      FROM (SELECT n, v::jsonb AS d FROM unnest($2::text[], $3::text[], $4::text[]) AS u(n, p, v)) AS u
+      JOIN $S.streams s ON s.tenant = $1 AND s.name = 'run/' || u.n ON CONFLICT DO NOTHING`,
 }
 
 const markOf = (tenant: string): string => toText(`copy ${tenant}`)
@@ -123,11 +135,7 @@ export function createTransfer(parts: {
          AND (${name}, ${part} COLLATE "C") ${sign} ($2, $3) ORDER BY ${name}, ${part} COLLATE "C" LIMIT $4`,
       [toText(tenant), toText(after?.[0] ?? ''), toText(after?.[1] ?? ''), limit],
     )
-    return found.map(([a, b, v]) => [
-      fromText(a as string),
-      fromText(b as string),
-      table === 'uniques' ? fromText(v as string) : Number(v),
-    ])
+    return found.map(([a, b, v]) => [fromText(a as string), fromText(b as string), valueOf(table, v as string)])
   }
 
   async function begin(tenant: string, key: Uint8Array): Promise<void> {
@@ -248,7 +256,8 @@ export function createTransfer(parts: {
             if (list.length > 0)
               await query(fill[table as TransferTable], [
                 toText(tenant),
-                ...[0, 1, 2].map((column) => textArray(list.map((row) => toText(String(row[column]))))),
+                ...[0, 1].map((column) => textArray(list.map((row) => toText(String(row[column]))))),
+                textArray(list.map(([, , value]) => textOf(table as TransferTable, value))),
               ])
         },
         async end(tenant) {
@@ -257,6 +266,15 @@ export function createTransfer(parts: {
         },
       }),
   }
+}
+
+function valueOf(table: TransferTable, value: string): string | number {
+  if (table === 'uniques') return fromText(value)
+  return table === 'rows' ? JSON.stringify(fromJsonb(value)) : Number(value)
+}
+
+function textOf(table: TransferTable, value: string | number): string {
+  return table === 'rows' ? JSON.stringify(toJsonb(JSON.parse(String(value)))) : toText(String(value))
 }
 
 function optional(text: string | undefined): string | null {
