@@ -134,5 +134,5 @@ test('commands that load the configuration end its servers', async () => {
     code: expect.any(Number) as number,
   })
   const doctor = await convoke(['doctor'])
-  expect(doctor.out).toMatch(/! mcp +tools accepted: 0, in quarantine: 5\n +next: convoke mcp ls/)
+  expect(doctor.out).toMatch(/! mcp +tools accepted: 0, in quarantine: 6\n +next: convoke mcp ls/)
 })

@@ -4,8 +4,8 @@ import { ConvokeError, isConvokeError, type ToolCall, type ToolTransport } from 
 import { spent, type Connection } from './connection.ts'
 import { difference, hashOf, type Definition } from './definition.ts'
 import { notLetIn } from './open.ts'
-import { answerOf, contentsOf, type McpAnswer } from './result.ts'
-import { declared, secretsOf } from './server.ts'
+import { answerOf, contentsOf } from './result.ts'
+import { declared, secretsOf, type Declared } from './server.ts'
 
 /** The gateway ends calls; this only keeps the client's own limit out of the way. Milliseconds. */
 const never = 2 ** 31 - 1
@@ -14,6 +14,7 @@ const never = 2 ** 31 - 1
 export function toolTransport(connection: Connection, accepted: Definition): ToolTransport {
   const { server } = connection
   const pinned = hashOf(accepted)
+  const { errors: meaning = 'unknown' } = declared(server, accepted.name)
   return {
     async call(call) {
       await knowSecrets(connection, call)
@@ -52,10 +53,11 @@ export function toolTransport(connection: Connection, accepted: Definition): Too
         })
         connection.healthy()
         const answer = answerOf(result)
-        if (result.isError === true) throw saidError(call, answer, declared(server, accepted.name).errors ?? 'unknown')
+        if (result.isError === true)
+          throw said(call, answer.text ?? JSON.stringify(answer.structured ?? 'it did not say why'), meaning)
         return answer
       } catch (error) {
-        throw await failure(connection, client, call, error)
+        throw await failure(connection, client, call, error, meaning)
       }
     },
   }
@@ -105,8 +107,9 @@ async function knowSecrets({ server }: Connection, call: ToolCall): Promise<void
   for (const name of secretsOf(server)) await call.secret(name)
 }
 
-function saidError(call: ToolCall, answer: McpAnswer, meaning: 'unknown' | 'none'): Error {
-  const text = answer.text ?? JSON.stringify(answer.structured ?? 'it did not say why')
+type Meaning = NonNullable<Declared['errors']>
+
+function said(call: ToolCall, text: string, meaning: Meaning): Error {
   const message = `${call.tool} answered with an error: ${text.slice(0, 4000)}`
   // Whatever is no error of ours tells the gateway that the tool failed and that nobody knows what it did before.
   return meaning === 'none'
@@ -115,7 +118,13 @@ function saidError(call: ToolCall, answer: McpAnswer, meaning: 'unknown' | 'none
 }
 
 /** By what went wrong, whether anything can have happened. */
-async function failure(connection: Connection, client: Client, call: ToolCall, error: unknown): Promise<unknown> {
+async function failure(
+  connection: Connection,
+  client: Client,
+  call: ToolCall,
+  error: unknown,
+  meaning: Meaning = 'none',
+): Promise<unknown> {
   if (call.signal.aborted) connection.doubted()
   if (isConvokeError(error) || call.signal.aborted) return error
   const { server } = connection
@@ -138,8 +147,9 @@ async function failure(connection: Connection, client: Client, call: ToolCall, e
     return refused(`was refused with ${status}: ${why}`, 'correct the call')
   }
   if (error instanceof SdkError) {
+    // What it did before it asked is not known, as with any other error that it reports.
     if (error.code === SdkErrorCode.UnsupportedResultType)
-      return refused('asks for input from a person, and nobody may be asked', 'give the server `elicit`')
+      return said(call, 'it asks for input from a person, and nobody may be asked: give the server `elicit`', meaning)
     if (error.code === SdkErrorCode.InvalidResult)
       return new ConvokeError('TOOL_OUTPUT_INVALID', `${call.tool}: ${why}`, { details, cause: error })
     return lost(error.code !== SdkErrorCode.NotConnected)
@@ -147,6 +157,6 @@ async function failure(connection: Connection, client: Client, call: ToolCall, e
   // JSON-RPC 2.0: the server could not read the request, does not know the method, or refuses the parameters.
   if (error instanceof ProtocolError && [-32700, -32600, -32601, -32602].includes(error.code))
     return refused(`was refused: ${why}`, 'correct the arguments')
-  if (error instanceof ProtocolError) return error
+  if (error instanceof ProtocolError) return said(call, why, meaning)
   return lost(true)
 }

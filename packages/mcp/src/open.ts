@@ -58,12 +58,27 @@ export async function openClient(
   }
 }
 
-/** Waits for a person to come back from the authorization server; false where there is nobody. */
+/**
+ * Waits for a person to come back from the authorization server; false where there is nobody.
+ * @throws TOOL_FAILED when they come back with nothing that lets us in
+ */
 export async function letIn(server: McpServer, transport: Transport): Promise<boolean> {
   if (!('url' in server) || server.authorized === undefined || !(transport instanceof StreamableHTTPClientTransport))
     return false
-  await transport.finishAuth(await server.authorized())
+  try {
+    await transport.finishAuth(await server.authorized())
+  } catch (error) {
+    throw refusal(server, error instanceof Error ? error.message : String(error))
+  }
   return true
+}
+
+function refusal({ name }: McpServer, why: string): ConvokeError {
+  return new ConvokeError('TOOL_FAILED', `MCP server ${name} does not let us in: ${why}`, {
+    details: { server: name },
+    next: 'give the server `bearer`, `headers` or `auth`',
+    cause: new Error(why),
+  })
 }
 
 /** Whether a server refused us for who we are. It did nothing of what was asked. */
@@ -97,18 +112,11 @@ export function trouble(
     .replace(/\p{Cc}+/gu, ' ')
     .slice(0, 2_000)
     .toWellFormed()
-  const cause = new Error(why)
-  const details = { server: server.name }
-  if (notLetIn(error))
-    return new ConvokeError('TOOL_FAILED', `MCP server ${server.name} does not let us in: ${why}`, {
-      details,
-      next: 'give the server `bearer`, `headers` or `auth`',
-      cause,
-    })
+  if (notLetIn(error)) return refusal(server, why)
   return new ConvokeError('TOOL_UNREACHABLE', `MCP server ${server.name} cannot be reached: ${why}`, {
-    details: { ...details, sent: false, ...(stderr === '' ? {} : { stderr: hide(stderr).toWellFormed() }) },
+    details: { server: server.name, sent: false, ...(stderr === '' ? {} : { stderr: hide(stderr).toWellFormed() }) },
     next: 'command' in server ? 'start it by hand with the same arguments' : `see that ${server.url} answers`,
-    cause,
+    cause: new Error(why),
   })
 }
 

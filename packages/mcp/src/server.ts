@@ -22,6 +22,8 @@ interface Common {
   readonly tools?: Readonly<Record<string, EffectClass | Declared>>
   /** Makes `<name>.list_resources` and `<name>.read_resource` of the server's resources. */
   readonly resources?: boolean
+  /** Tools of a catalogue are searched by models and not listed; above 40 accepted ones they are, unless said. */
+  readonly catalog?: boolean
   /** What all its outputs carry; untrusted unless said. */
   readonly labels?: ToolLabels
   /** Milliseconds for one call; 60,000 unless said. */
@@ -30,7 +32,7 @@ interface Common {
   readonly connectMs?: number
   /**
    * Answers a server that asks for input while a tool works (elicitation). Unless given, servers are told that nobody can
-   * be asked, and a tool that insists fails with TOOL_FAILED.
+   * be asked, and a tool that insists has failed: as with `isError`, what it did before is not known.
    */
   readonly elicit?: (request: JsonObject) => Promise<Elicited>
 }

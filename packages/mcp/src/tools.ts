@@ -22,6 +22,9 @@ export interface McpOptions {
   readonly network?: Network
 }
 
+/** More tools of one server than these are searched by models, and not listed to them. */
+const listedAtMost = 40
+
 export type McpTool = Tool<JsonObject, McpAnswer>
 
 export interface McpTools {
@@ -81,7 +84,9 @@ export async function mcpTools(options: McpOptions): Promise<McpTools> {
   const tools: McpTool[] = []
   for (const one of accepted) {
     try {
-      tools.push(toolOf(connections.get(one.server) as Connection, one))
+      const connection = connections.get(one.server) as Connection
+      const many = accepted.filter(({ server }) => server === one.server).length > listedAtMost
+      tools.push(toolOf(connection, one, connection.server.catalog ?? many))
     } catch (error) {
       refused.push({ tool: refOf(one), why: error instanceof Error ? error.message : String(error) })
     }
@@ -149,7 +154,7 @@ function pinnedOf(pins: Pins, server: string): Served[] {
   return [...pins].filter(([ref]) => ref.startsWith(`${server}.`)).map(([, { definition }]) => ({ server, definition }))
 }
 
-function toolOf(connection: Connection, served: Served): McpTool {
+function toolOf(connection: Connection, served: Served, catalog: boolean): McpTool {
   const { server } = connection
   const { definition } = served
   const { effect = 'unsafe', external = true, categories } = declared(server, definition.name)
@@ -162,6 +167,7 @@ function toolOf(connection: Connection, served: Served): McpTool {
     external,
     transport: toolTransport(connection, definition),
     ...(categories === undefined ? {} : { categories }),
+    ...(catalog ? { catalog: server.name } : {}),
     ...(server.labels === undefined ? {} : { labels: server.labels }),
     ...(server.timeoutMs === undefined ? {} : { timeoutMs: server.timeoutMs }),
   })

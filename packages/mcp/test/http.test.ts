@@ -1,6 +1,8 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { JsonObject } from 'convoke'
+import type { Elicited } from '../src/index.ts'
 import { place, until, type Call, type Place } from './support/place.ts'
 
 // Streamable HTTP against real servers of the official package, with sessions (2025-11-25) and without (2026-07-28).
@@ -54,25 +56,29 @@ test('a lost session: the server did nothing, a new one is begun, and the unsafe
   expect(new Set(requests.filter((line) => /^POST [0-9a-f-]{36}$/.test(line))).size).toBeGreaterThan(1)
 })
 
-test('R5 a server that is killed in the middle of a call: unsafe waits for a person, a read is made again', async () => {
-  const first = await at.http('notes', 'stateless')
-  await (await at.accepted([first.server])).close()
-  at.behave('notes', { dieOnce: true })
-  const unsafe = await at.open([first.server])
-  expect(await at.ends(unsafe, add, app)).toMatchObject({ status: 'parked', held: [{ kind: 'maybe-executed' }] })
-  expect(at.lines('notes')).toHaveLength(1)
-  await until(() => first.child.signalCode !== null, 'its end')
+test.each(['sessions', 'stateless'] as const)(
+  'R5 a server that is killed in the middle of a call: unsafe waits for a person, a read is made again: %s',
+  async (kind) => {
+    const first = await at.http('notes', kind)
+    await (await at.accepted([first.server])).close()
+    at.behave('notes', { dieOnce: true })
+    const unsafe = await at.open([first.server])
+    expect(await at.ends(unsafe, add, app)).toMatchObject({ status: 'parked', held: [{ kind: 'maybe-executed' }] })
+    expect(at.lines('notes')).toHaveLength(1)
+    await until(() => first.child.signalCode !== null, 'its end')
 
-  const second = await at.http('other', 'stateless')
-  const reads = [{ ...second.server, tools: { add: 'read' as const } }]
-  const mcp = await at.accepted(reads)
-  at.behave('other', { dieOnce: true })
-  const ends = at.ends(mcp, { ...add, tool: 'other.add' }, app)
-  await until(() => second.child.signalCode !== null, 'its end')
-  await at.http('other', 'stateless', { port: second.port })
-  expect(await ends).toMatchObject({ status: 'done', value: { text: 'added milk' } })
-  expect(at.lines('other')).toHaveLength(2)
-})
+    const second = await at.http('other', kind)
+    const mcp = await at.accepted([{ ...second.server, tools: { add: 'read' as const } }])
+    at.behave('other', { dieOnce: true })
+    await mcp.close()
+    const reads = await at.open([{ ...second.server, tools: { add: 'read' as const } }])
+    const ends = at.ends(reads, { ...add, tool: 'other.add' }, app)
+    await until(() => second.child.signalCode !== null, 'its end')
+    await at.http('other', kind, { port: second.port })
+    expect(await ends).toMatchObject({ status: 'done', value: { text: 'added milk' } })
+    expect(at.lines('other')).toHaveLength(2)
+  },
+)
 
 test('a token from the secret store is sent, and is in no answer, record, error or file', async () => {
   const { server } = await at.http('notes', 'stateless', { token })
@@ -114,4 +120,21 @@ test('NETWORK_DENIED: an address inside is out of reach unless the server is giv
   const mcp = await at.open([{ name: 'notes', url: server.url }])
   expect(mcp.unreachable[0]?.error).toMatchObject({ code: 'NETWORK_DENIED' })
   expect(at.lines('notes', 'requests')).toEqual([])
+})
+
+test('a tool that asks for input: answered by the app, or failed, with what it did before unknown unless declared', async () => {
+  const { server } = await at.http('notes', 'stateless')
+  const erase = { tool: 'notes.erase', input: {} }
+  const nobody = await at.accepted([server])
+  expect(await at.ends(nobody, erase, app)).toMatchObject({ status: 'parked', held: [{ kind: 'maybe-executed' }] })
+  const declared = await at.open([{ ...server, tools: { erase: { errors: 'none' } } }])
+  expect(await at.ends(declared, erase, app)).toMatchObject({ status: 'failed', error: { code: 'TOOL_FAILED' } })
+  const questions: unknown[] = []
+  const elicit = (request: JsonObject): Promise<Elicited> => {
+    questions.push(request['message'])
+    return Promise.resolve({ action: 'accept', content: { sure: true } })
+  }
+  const asked = await at.open([{ ...server, elicit }])
+  expect(await at.ends(asked, erase, app)).toMatchObject({ status: 'done', value: { text: 'erased' } })
+  expect(questions).toEqual(['Really?'])
 })

@@ -108,19 +108,19 @@ test('a second server with the same names is in quarantine, and a model that was
 })
 
 test('a hint that a tool only reads counts for nothing: it is unsafe, and its answer is untrusted', async () => {
-  const mcp = await at.accepted([at.stdio('notes')])
+  const mcp = await at.accepted([at.stdio('notes', { catalog: true })])
   const tool = mcp.tools.find(({ name }) => name === 'notes.add')
-  expect(tool).toMatchObject({ effect: 'unsafe', external: true })
+  expect(tool).toMatchObject({ effect: 'unsafe', external: true, catalog: 'notes' })
   expect(tool?.labels.integrity ?? 'untrusted').toBe('untrusted')
 })
 
 test('pins of a tool that its server has no more are shown as gone, and give no tool', async () => {
-  at.behave('notes', { extra: 'erase' })
+  at.behave('notes', { extra: 'forget' })
   await (await at.accepted([at.stdio('notes')])).close()
   at.behave('notes', {})
   const mcp = await at.open([at.stdio('notes')])
-  expect(mcp.tools.map(({ name }) => name)).not.toContain('notes.erase')
-  expect(mcp.servers[0]?.tools.filter(({ state }) => state === 'gone').map(({ name }) => name)).toEqual(['erase'])
+  expect(mcp.tools.map(({ name }) => name)).not.toContain('notes.forget')
+  expect(mcp.servers[0]?.tools.filter(({ state }) => state === 'gone').map(({ name }) => name)).toEqual(['forget'])
 })
 
 test('a server that is down: its accepted tools stay, calls certainly did nothing, and work once it is back', async () => {

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { McpServer, type McpServerFactory } from '@modelcontextprotocol/server'
+import { acceptedContent, inputRequired, McpServer, type McpServerFactory } from '@modelcontextprotocol/server'
 import { z } from 'zod'
 
 // A small real server of notes. Its folder is the independent counterpart: `calls` has a line for every call that
@@ -67,6 +67,14 @@ export function notes(dir: string): McpServerFactory {
         return said('at last')
       },
     )
+    const sure = z.object({ sure: z.boolean().default(true) })
+    server.registerTool('erase', { description: 'Erases all.', inputSchema: z.object({}) }, async (_, ctx) => {
+      called('erase', '')
+      if (acceptedContent(ctx.mcpReq.inputResponses, 'sure', sure)?.sure === true) return said('erased')
+      return inputRequired({
+        inputRequests: { sure: inputRequired.elicit({ message: 'Really?', requestedSchema: sure }) },
+      })
+    })
     server.registerTool('whoami', { description: 'Who calls.', inputSchema: z.object({}) }, async (_, ctx) => {
       called('whoami', '')
       return said(`you are ${ctx.http?.req?.headers.get('authorization') ?? 'nobody'}`)
