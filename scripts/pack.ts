@@ -13,6 +13,7 @@ export const published: readonly string[] = [
   'packages/restate',
   'packages/openapi',
   'packages/mcp',
+  'packages/guardrails',
 ]
 
 /** What somebody installs who works on one machine. */
