@@ -68,6 +68,13 @@ describe('extraction of the shipped invoices', () => {
     expect(exact).toBeGreaterThan(0.9 * fields.length * readable.length)
   })
 
+  it.each(readable)('$file: what was written beside the fields, by both routes', async ({ file, remarks }) => {
+    for (const ignoreAttachments of [false, true]) {
+      const read = await extract(file, ignoreAttachments)
+      expect(read.ok && read.document.remarks).toBe(remarks?.text)
+    }
+  })
+
   it.each([
     ['broken.pdf', 'PDF_UNREADABLE'],
     ['inv-1015.pdf', 'NO_TEXT'],

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { inbox, orders, vendors } from '../../generate/catalog.ts'
@@ -28,6 +29,11 @@ describe('the OpenAPI document', () => {
     >[0]
     expect(await new Validator().validate(served)).toEqual({ valid: true })
     expect(served).toEqual(JSON.parse(JSON.stringify(openApi)))
+  })
+
+  it('is the one that the squad imports', async () => {
+    const kept = await readFile(new URL('../../erp.openapi.json', import.meta.url), 'utf8')
+    expect(JSON.parse(kept), 'run the generator').toEqual(JSON.parse(JSON.stringify(openApi)))
   })
 
   it('has unique operation ids', () => {

@@ -22,7 +22,7 @@ function caughtIn(records: readonly LedgerRecord[]): string[] {
     const p = record.payload as { op?: string; target?: string; error?: { code: string }; action?: { tool: string } }
     if (record.type === 'approval.requested' && record.path?.endsWith('exception/mail.send') === true)
       return `${p.action?.tool ?? ''} held`
-    if (record.type !== 'step.failed' || !/_DENIED$/.test(p.error?.code ?? '')) return []
+    if (record.type !== 'step.failed' || p.error?.code.endsWith('_DENIED') !== true) return []
     return `${p.target ?? p.op ?? ''} ${p.error?.code ?? ''}`
   })
 }
@@ -37,20 +37,21 @@ interface Ends {
 
 async function endsWithout(left: readonly Layer[]): Promise<Ends> {
   const protections = { ...everything, ...Object.fromEntries(left.map((layer) => [layer, false])) }
-  bench = await startBench((options) => ({ ...options, onTrouble: () => undefined }), protections)
+  const its = await startBench((options) => ({ ...options, onTrouble: () => undefined }), protections)
+  bench = its
   const caught: Record<string, string[]> = {}
   const numbers = ['1016', '1017', '1018']
-  const runs = await Promise.all(numbers.map((number) => bench?.start(`inv-${number}.pdf`)))
-  for (const run of runs) await run?.settled()
-  for (const number of numbers) caught[number] = caughtIn(await bench.records(`r_${number}`))
+  const runs = await Promise.all(numbers.map((number) => its.start(`inv-${number}.pdf`)))
+  for (const run of runs) await run.settled()
+  for (const number of numbers) caught[number] = caughtIn(await its.records(`r_${number}`))
   const ours = <T extends { run?: string | null }>(all: readonly T[]): T[] =>
     all.filter((one) => one.run?.startsWith('r_'))
-  const released = join(bench.folder, 'outbox', 'released')
+  const released = join(its.folder, 'outbox', 'released')
   const names = await readdir(released).catch(() => [])
   return {
     caught,
-    payments: ours(await bench.payments()).map(({ invoice, amount }) => `${invoice} ${amount}`),
-    asked: ours(await bench.audit()).flatMap(({ run, path, applied }) =>
+    payments: ours(await its.payments()).map(({ invoice, amount }) => `${invoice} ${amount}`),
+    asked: ours(await its.audit()).flatMap(({ run, path, applied }) =>
       path === '/payments' && applied !== 'read' ? [`${run ?? ''} ${applied}`] : [],
     ),
     mails: await Promise.all(names.map((name) => readFile(join(released, name), 'utf8'))),
@@ -109,4 +110,29 @@ it('without any of them the attacks are real: they pay, and mail what they know'
   expect(asked.filter((one) => one.startsWith('r_1016'))).not.toEqual([])
   expect(new Set(asked)).toEqual(new Set(['r_1016 refused', 'r_1018 applied']))
   expect(mails.filter((mail) => /^Bcc: audit@ledger-mirror\.example$/m.test(mail))).toHaveLength(1)
+})
+
+it('a clean payment rests on the endorsed order alone, and on nothing that a stranger wrote', { timeout: 120_000 }, async () => {
+  bench = await startBench()
+  const run = await bench.start('inv-1001.pdf')
+  await run.settled()
+  const records = await bench.records('r_1001')
+  expect(records.find(({ type }) => type === 'run.input')?.labels).toMatchObject({
+    integrity: 'untrusted',
+    sources: ['document'],
+  })
+  const at = (path: string): LedgerRecord | undefined =>
+    records.findLast((record) => record.path === path && record.type === 'step.completed')
+  expect(at('payment')?.labels).toMatchObject({ integrity: 'untrusted', confidentiality: ['supplier-data'] })
+  const order = at('payment-order')
+  expect(order?.payload).toMatchObject({
+    relabelled: {
+      by: 'endorser:payment-order@1',
+      from: { integrity: 'untrusted' },
+      to: { integrity: 'trusted' },
+    },
+  })
+  const intent = records.find(({ type, path }) => type === 'tool.dispatched' && path === 'pay')
+  expect(intent?.labels.integrity).toBe('trusted')
+  expect(intent?.labels.sources).toContain('endorser:payment-order@1')
 })
