@@ -147,7 +147,7 @@ BEGIN
   UPDATE $S.streams SET archived = seq, owner = NULL, epoch = epoch + 1 WHERE id = ANY (s_id);
   UPDATE $S.runs SET doc = doc || jsonb_build_object('archived', at_) WHERE tenant = tenant_ AND run = ANY (going);
   -- Builds that know nothing of archives may not open the store any more.
-  UPDATE $S.store SET value = '5' WHERE key = 'oldest' AND value::int < 5;
+  UPDATE $S.store SET value = '6' WHERE key = 'oldest' AND value::int < 6;
   RETURN NULL;
 END $$;
 

@@ -3,6 +3,7 @@ import { copies } from './function-copies.ts'
 import { appendOne } from './function-one.ts'
 import { owning } from './function-owning.ts'
 import { watching } from './function-watch.ts'
+import { rebuild } from './function-rebuild.ts'
 import { functions } from './functions.ts'
 import { archiveTables } from './tables-archive.ts'
 import { lists } from './tables-lists.ts'
@@ -27,6 +28,7 @@ export const migrations: readonly Migration[] = [
   { number: 2, what: 'functions', sql: functions + owning + copies },
   { number: 3, what: 'append of one stream', sql: appendOne },
   { number: 4, what: 'lists by tag and by tenant', sql: lists },
-  { number: 5, what: 'archives', sql: archiveTables + archiveFunctions },
   { number: 5, what: 'looks that say who is suspected', sql: watching },
+  { number: 6, what: 'archives', sql: archiveTables + archiveFunctions },
+  { number: 7, what: 'lists written anew', sql: rebuild },
 ]

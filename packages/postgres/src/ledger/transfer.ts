@@ -48,7 +48,7 @@ const fill: Readonly<Record<TransferTable, string>> = {
     SELECT $1::text, n, p, v::double precision FROM unnest($2::text[], $3::text[], $4::text[]) AS u(n, p, v)
     ON CONFLICT DO NOTHING`,
   // Builds that know nothing of archives may not open the store any more.
-  archives: `WITH older AS (UPDATE $S.store SET value = '5' WHERE key = 'oldest' AND value::int < 5)
+  archives: `WITH older AS (UPDATE $S.store SET value = '6' WHERE key = 'oldest' AND value::int < 6)
     INSERT INTO $S.streams(tenant, name, seq, hash, archived)
     SELECT $1::text, n, v::int, decode(p, 'hex'), v::int FROM unnest($2::text[], $3::text[], $4::text[]) AS u(n, p, v)
     ON CONFLICT (tenant, name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, archived = excluded.archived`,

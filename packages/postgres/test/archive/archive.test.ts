@@ -200,11 +200,7 @@ describe.each(['sqlite', 'postgres'])('on %s', (kind) => {
 
   async function child(order: object): Promise<string | number | null> {
     const program = join(import.meta.dirname, 'child.ts')
-    const args = [
-      ...process.execArgv.filter((arg) => arg.includes('conditions')),
-      '--conditions=convoke-source',
-      program,
-    ]
+    const args = ['--conditions=convoke-source', program]
     const { NODE_OPTIONS: _, ...env } = process.env
     const ended = spawn(process.execPath, [...args, JSON.stringify(order)], {
       stdio: ['ignore', 'ignore', 'pipe'],
