@@ -193,6 +193,7 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
 
   common(program.command('migrate').description("bring a database's schema to this version"))
     .option('--dry-run', 'say what would be done')
+    .option('--rebuild', 'write the lists of runs and approvals anew from the records, while workers go on')
     .action(act((c, o: MigrateFlags) => migrateCommand(c, o)))
 
   const store = program.command('store').description('where everything is kept').helpCommand(false)

@@ -1,10 +1,11 @@
 import { isConvokeError } from 'convoke'
 import type { Finding, Ledger, Migrated, MigrateOptions, StoreOptions } from 'convoke'
 import { checkVersion, reach } from './ledger/check.ts'
-import { end, type Client } from './ledger/database.ts'
+import { createDatabase, end, type Client } from './ledger/database.ts'
 import { fromPostgres, type Where } from './ledger/errors.ts'
 import { checkNewer, migrate, pending, stateOf } from './ledger/migrate.ts'
 import { openPostgresLedger } from './ledger/open.ts'
+import { outdatedRows, rebuildProjections } from './ledger/rebuild.ts'
 import { partsOf, targetOfAddress } from './address.ts'
 import { migrateQueue } from './dispatch/engine.ts'
 
@@ -40,11 +41,27 @@ export async function migrateStore(address: string, options: MigrateOptions): Pr
       from: state.format,
       to: steps.at(-1)?.number ?? state.format,
       applied: steps.map(({ number, what }) => `${number} ${what}`),
+      // The lists of a new store are of this version from the start.
+      older:
+        state.format === 0 ? 0 : options.dryRun === true && steps.length > 0 ? 0 : await outdatedRows(query, schema),
     }
   })
+  const { older, ...done } = migrated
+  const rebuilds = options.dryRun !== true && (options.rebuild === true || older > 0)
+  const rebuilt = rebuilds ? (await rebuildAt(address, options.rebuild === true)).runs : 0
   // Workers may not be allowed to make the tables of their queue.
   if (options.dryRun !== true) await migrateQueue(address)
-  return migrated
+  return { ...done, ...(rebuilt > 0 || older > 0 ? { rebuilt: rebuilds ? rebuilt : older } : {}) }
+}
+
+async function rebuildAt(address: string, all: boolean): Promise<{ readonly runs: number }> {
+  const { config, where } = targetOfAddress(address)
+  const database = createDatabase({ config, where, max: 3, busyMs: 30_000, stallMs: 60_000, prepare: false })
+  try {
+    return await rebuildProjections(database, `"${where.schema}"`, { all })
+  } finally {
+    await database.close()
+  }
 }
 
 /** Looks at server, schema, clock and settings, and changes nothing. Never rejects. */
@@ -114,7 +131,12 @@ async function schemaState(query: Query, schema: string, where: Where): Promise<
     checkNewer(state, where)
     const steps = pending(state)
     const says = `schema ${where.schema}, format ${state.format}`
-    if (steps.length === 0) return { name: 'schema', state: 'ok', says }
+    if (steps.length === 0) {
+      const older = await outdatedRows(query, schema)
+      if (older === 0) return { name: 'schema', state: 'ok', says }
+      const next = 'convoke migrate, once the last worker of the version before has gone'
+      return { name: 'schema', state: 'warn', says: `${says}; an older build wrote the rows of ${older} runs`, next }
+    }
     if (state.format === 0)
       return {
         name: 'schema',

@@ -68,7 +68,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   const archive = createArchive({ db, memory, blobs, leases, projections, appends, transaction })
   const reads = createReads(db, blobs)
   const queries = createQueries(db, leases)
-  rebuildWhenOld(db, dir, projections, blobs)
+  rebuildWhenOld(db, dir, projections, blobs, options.rebuild)
 
   const begin = db.prepare('BEGIN IMMEDIATE')
   const beginRead = db.prepare('BEGIN')

@@ -33,6 +33,8 @@ export interface SqliteLedgerOptions {
   readonly leaseMs?: number
   /** How long a write waits for another process to let go of the store, in milliseconds; 10,000 unless said. */
   readonly busyMs?: number
+  /** Writes the lists of runs and approvals anew from the records; others wait meanwhile. */
+  readonly rebuild?: boolean
   readonly crashAt?: CrashAt
 }
 
@@ -50,6 +52,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
       durability: options.durability ?? 'full',
       leaseMs,
       busyMs: options.busyMs ?? 10_000,
+      ...(options.rebuild === true ? { rebuild: true } : {}),
       ...(options.crashAt === undefined ? {} : { crashAt: options.crashAt }),
     },
     options.probe,

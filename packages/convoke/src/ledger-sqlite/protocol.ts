@@ -214,6 +214,7 @@ export interface WorkerOptions {
   readonly durability: 'full' | 'process-crash-only'
   readonly leaseMs: number
   readonly busyMs: number
+  readonly rebuild?: boolean
   readonly crashAt?: CrashAt
   /** Set while the client answers a probe. */
   readonly probe?: Int32Array

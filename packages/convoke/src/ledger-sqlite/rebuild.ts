@@ -8,17 +8,23 @@ import { newer } from './schema.ts'
 import { parseShape } from './wire.ts'
 
 /**
- * Runs the projections over all records again when those in the store are of an older version.
+ * Runs the projections over all records again when those in the store are of an older version, or `anyway`.
  * @throws STORE_NEWER when they are of a newer one
  */
-export function rebuildWhenOld(db: DatabaseSync, dir: string, projections: Projections, blobs: Blobs): void {
+export function rebuildWhenOld(
+  db: DatabaseSync,
+  dir: string,
+  projections: Projections,
+  blobs: Blobs,
+  anyway = false,
+): void {
   const find = db.prepare(`SELECT value FROM meta WHERE key = 'projections'`)
   const stored = (): number => (find.get() as { value: number } | undefined)?.value ?? 0
-  if (stored() === projectionVersion) return
+  if (stored() === projectionVersion && !anyway) return
   db.exec('PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE')
   try {
     if (stored() > projectionVersion) throw newer(dir, stored())
-    if (stored() < projectionVersion) rebuild(db, projections, blobs)
+    if (stored() < projectionVersion || anyway) rebuild(db, projections, blobs)
     db.prepare(
       `INSERT INTO meta(key, value) VALUES ('projections', ?) ON CONFLICT DO UPDATE SET value = excluded.value`,
     ).run(projectionVersion)

@@ -29,6 +29,8 @@ export interface Finding {
 export interface MigrateOptions {
   /** Says what would be done, and does nothing. */
   readonly dryRun?: boolean
+  /** Writes the lists of runs and approvals anew from the records, all of them. */
+  readonly rebuild?: boolean
 }
 
 export interface Migrated {
@@ -37,6 +39,8 @@ export interface Migrated {
   readonly to: number
   /** Names of the migrations, in order. */
   readonly applied: readonly string[]
+  /** Runs whose rows were written anew, or would be. */
+  readonly rebuilt?: number
 }
 
 /** A package that keeps ledgers. */
