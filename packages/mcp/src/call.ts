@@ -58,6 +58,8 @@ export function toolTransport(connection: Connection, accepted: Definition): Too
         return answer
       } catch (error) {
         throw await failure(connection, client, call, error, meaning)
+      } finally {
+        concealTokens(connection, call)
       }
     },
   }
@@ -97,6 +99,8 @@ export function resourceTransport(connection: Connection, what: 'list' | 'read')
         }
       } catch (error) {
         throw await failure(connection, client, call, error)
+      } finally {
+        concealTokens(connection, call)
       }
     },
   }
@@ -105,6 +109,11 @@ export function resourceTransport(connection: Connection, what: 'list' | 'read')
 /** What the server was given must not come back in answers: the gateway takes out what it knows. */
 async function knowSecrets({ server }: Connection, call: ToolCall): Promise<void> {
   for (const name of secretsOf(server)) await call.secret(name)
+}
+
+/** Tokens are got by the way, so they are made known when a call is over, before its answer is looked at. */
+function concealTokens({ server, tokens }: Connection, call: ToolCall): void {
+  for (const token of tokens) call.conceal(token, `${server.name} token`)
 }
 
 type Meaning = NonNullable<Declared['errors']>

@@ -12,6 +12,8 @@ import { connectMs, type McpServer } from './server.ts'
 
 export interface Connection {
   readonly server: McpServer
+  /** What was sent to say who we are: it must come back in nothing. */
+  readonly tokens: ReadonlySet<string>
   /** @throws TOOL_UNREACHABLE with `sent: false`, SECRET_MISSING, TOOL_FAILED when the server does not let us in */
   client(): Promise<Client>
   /** What it serves now. @throws as `client` */
@@ -45,6 +47,7 @@ export function openConnection(
   server: McpServer,
   deps: { readonly secrets: Secrets; readonly network: Network },
 ): Connection {
+  const tokens = new Set<string>()
   let current: Promise<Opened> | undefined
   let live: Opened | undefined
   let listed: { readonly by: Client; readonly at: number; readonly tools: readonly Definition[] } | undefined
@@ -73,7 +76,7 @@ export function openConnection(
           next: 'see why it ends: start it by hand with the same arguments',
         },
       )
-    const opened = await openClient(server, deps, () => (listed = undefined))
+    const opened = await openClient(server, { ...deps, tokens }, () => (listed = undefined))
     opened.client.onclose = () => {
       if (live !== opened) return
       forget()
@@ -123,6 +126,7 @@ export function openConnection(
 
   return {
     server,
+    tokens,
     client,
     admitted,
     drop,

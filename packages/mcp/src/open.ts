@@ -17,6 +17,13 @@ import { connectMs, secretsOf, type HttpServer, type McpServer, type StdioServer
 const probeMs = 5_000
 const keptOfStderr = 4_000
 
+export interface OpenDeps {
+  readonly secrets: Secrets
+  readonly network: Network
+  /** Filled with the tokens that are sent, whoever got them: they must come back in nothing. */
+  readonly tokens: Set<string>
+}
+
 /** A connection that stands, and what it takes to let a person in or to end its session. */
 export interface Opened {
   readonly client: Client
@@ -29,20 +36,19 @@ export interface Opened {
  * Connects, once more after a person was sent to the authorization server.
  * @throws SECRET_MISSING, and what `trouble` makes of the rest
  */
-export async function openClient(
-  server: McpServer,
-  deps: { readonly secrets: Secrets; readonly network: Network },
-  onChanged: () => void,
-): Promise<Opened> {
+export async function openClient(server: McpServer, deps: OpenDeps, onChanged: () => void): Promise<Opened> {
   const given = await resolved(server, deps.secrets)
-  const hide = (text: string): string => given.secret.reduce((out, value) => out.replaceAll(value, '[secret]'), text)
+  const hide = (text: string): string =>
+    [...given.secret, ...[...deps.tokens].flatMap(formsOf)]
+      .sort((a, b) => b.length - a.length)
+      .reduce((out, value) => out.replaceAll(value, '[secret]'), text)
   let stderr = ''
   for (let asked = false; ; asked = true) {
     const client = newClient(server, onChanged)
     const transport =
       'command' in server
         ? stdio(server, given.values, (piece) => (stderr = (stderr + piece).slice(-keptOfStderr)))
-        : http(server, given.values, deps.network)
+        : http(server, given.values, deps)
     try {
       await client.connect(transport, { timeout: connectMs(server) })
       return { client, transport, hide }
@@ -183,12 +189,11 @@ async function resolved(server: McpServer, secrets: Secrets): Promise<Given> {
   )
   if ('url' in server && server.bearer !== undefined)
     values['authorization'] = `Bearer ${found.get(server.bearer.$secret) ?? ''}`
-  const forms = [...found.values()].flatMap((value) => [
-    value,
-    encodeURIComponent(value),
-    Buffer.from(value).toString('base64'),
-  ])
-  return { values, secret: forms.sort((a, b) => b.length - a.length) }
+  return { values, secret: [...found.values()].flatMap(formsOf) }
+}
+
+function formsOf(value: string): string[] {
+  return [value, encodeURIComponent(value), Buffer.from(value).toString('base64')]
 }
 
 function stdio(
@@ -207,12 +212,24 @@ function stdio(
   return transport
 }
 
-function http(server: HttpServer, headers: Readonly<Record<string, string>>, network: Network): Transport {
+/** Of tokens that were sent, this many are remembered. */
+const rememberedTokens = 16
+
+function http(
+  server: HttpServer,
+  headers: Readonly<Record<string, string>>,
+  { network, tokens }: Pick<OpenDeps, 'network' | 'tokens'>,
+): Transport {
   const url = new URL(server.url)
   const rules = server.network ?? (server.auth === undefined ? { hosts: [url.host] } : {})
   const reach = networkFetch(network, rules)
+  // Those have names in the secret store.
+  const own = Object.values(headers).join(' ')
   return new StreamableHTTPClientTransport(url, {
     fetch: async (to, init) => {
+      const token = /^\S+ (\S{8,})$/.exec(new Headers(init?.headers).get('authorization') ?? '')?.[1]
+      if (token !== undefined && !own.includes(token)) tokens.add(token)
+      for (const oldest of tokens) if (tokens.size > rememberedTokens) tokens.delete(oldest)
       const response = await reach(to, init)
       if (response.status === 401 && new URL(to).href === url.href) await forgetWhere(server, init)
       return response

@@ -90,6 +90,15 @@ test('a token from the secret store is sent, and is in no answer, record, error 
   expect(found.map(({ name }) => name)).toEqual([])
 })
 
+test('a token that a provider got by itself is kept out of all that as well', async () => {
+  const { server } = await at.http('notes', 'stateless', { token })
+  const auth = { token: () => Promise.resolve(token) }
+  const mcp = await at.accepted([{ ...server, auth, tools: { whoami: 'read' } }])
+  const ended = await at.ends(mcp, { tool: 'notes.whoami', input: {} }, app)
+  expect(ended).toMatchObject({ status: 'done', value: { text: 'you are Bearer [secret:notes token]' } })
+  expect(ended.records).not.toContain(token)
+})
+
 test('TOOL_FAILED: a server that does not let us in; SECRET_MISSING', async () => {
   const { server } = await at.http('notes', 'stateless', { token: 'another' })
   const refused = await at.open([{ ...server, headers: { authorization: { $secret: 'notes' } } }])

@@ -140,6 +140,7 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
     path: task.path,
     signal,
     secret: (name) => context.secret(name),
+    conceal: (value, name) => context.conceal(value, name),
     fetch: (url, init) => context.fetch(url, init),
     progress: (data) => context.progress(data),
     assertLease: () => assertMayAct(call, task),

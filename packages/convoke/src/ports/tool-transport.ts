@@ -12,6 +12,8 @@ export interface ToolCall {
   readonly signal: AbortSignal
   /** Resolves `secret('name')` references; throws SECRET_MISSING. */
   readonly secret: (name: string) => Promise<string>
+  /** Makes a value known that was got elsewhere (an access token, say), so that it is kept out of whatever leaves the call. */
+  readonly conceal: (value: string, name: string) => void
   /** The gateway's own: goes only where the tool's network rules allow, and is watched, so that outcomes are known. */
   readonly fetch: (url: string | URL, init?: RequestInit & { readonly effect?: 'none' }) => Promise<Response>
   /** For watchers of the live run; nothing is recorded. */
