@@ -1,3 +1,4 @@
+import { codes, type Code } from '../core/codes.ts'
 import type { ErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordRef } from '../core/record.ts'
@@ -50,8 +51,11 @@ function sourceName(type: string | undefined): string | undefined {
 /** Something that was tried and not accepted. */
 export interface Rejection {
   readonly ref: RecordRef
-  /** `answer`: sent back to the agent. `verdict`: a verifier said no. `retry`: a model or tool was tried again. */
-  readonly kind: 'answer' | 'verdict' | 'retry'
+  /**
+   * `answer`: sent back to the agent. `verdict`: a verifier said no. `retry`: a model or tool was tried again. `denied`: the
+   * agent tried what it may not.
+   */
+  readonly kind: 'answer' | 'verdict' | 'retry' | 'denied'
   readonly path: string
   readonly problems: readonly string[]
   /** Who said no, where that is somebody. */
@@ -69,6 +73,9 @@ export function rejectionsIn(step: Step): readonly Rejection[] {
     else if (/^(model|tool|step)\.retrying$/.test(record.type)) {
       const error = p['error'] as unknown as ErrorData | undefined
       found.push({ ...at, kind: 'retry', problems: error === undefined ? [] : [`${error.code}: ${error.message}`] })
+    } else if (record.type === 'step.failed' && record.fold !== undefined && isDenial(p['error'])) {
+      const { code, message } = p['error'] as unknown as ErrorData
+      found.push({ ...at, kind: 'denied', problems: [`${code}: ${message}`] })
     } else if (p['op'] === 'verify' && object(p['value'])?.['ok'] === false) {
       const by = text(object(p['value'])?.['by'])
       found.push({
@@ -80,6 +87,11 @@ export function rejectionsIn(step: Step): readonly Rejection[] {
     }
   }
   return found
+}
+
+function isDenial(error: Json | undefined): boolean {
+  const code = text(object(error)?.['code'])
+  return code !== undefined && codes[code as Code]?.handling === 'denied'
 }
 
 function numbers(p: JsonObject): { repair?: number; of?: number } {

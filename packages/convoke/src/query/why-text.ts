@@ -191,6 +191,7 @@ function rejectionLines(r: Rejection, style: Style): string[] {
     answer: r.repair === undefined ? 'answer sent back' : `answer sent back (repair ${r.repair} of ${r.of ?? '?'})`,
     verdict: `rejected by ${r.by ?? 'its verifier'}`,
     retry: 'tried again',
+    denied: 'not allowed',
   }[r.kind]
   return [`${style.bad('✗')} ${what}: ${line(r.problems.slice(0, 3).join('; '), 200) || 'no reason given'}`]
 }

@@ -15,7 +15,7 @@ import { policy } from '../policy/policy.ts'
 import { tool } from '../gateway/tool.ts'
 import type { Ledger } from '../ports/ledger.ts'
 import { fakeClock } from '../testing/clock.ts'
-import { rule, scriptedModel } from '../testing/scripted-model.ts'
+import { rule, scriptedModel, toolCall } from '../testing/scripted-model.ts'
 import { dependentsOf } from './dependents.ts'
 import { showRun, type ShownStep } from './show.ts'
 import { renderWhy } from './why-text.ts'
@@ -374,6 +374,38 @@ describe('other waits', () => {
     const tookOf = (list: readonly ShownStep[]): (string | number)[] =>
       list.flatMap((s) => (s.op === 'scope' ? tookOf(s.children) : [s.name, s.ms]))
     expect(tookOf(steps)).toEqual(['first', 30, 'at once', 0, 'a', 40, 'b', 40])
+    await other.close()
+  })
+
+  test('what an agent tried and may not', async () => {
+    const obeys = scriptedModel({
+      id: 'obeys',
+      rules: [
+        rule({
+          name: 'after',
+          when: (request) => request.messages.some((m) => m.role === 'tool'),
+          reply: () => JSON.stringify({ value: { number: 'INV-1', total: '1.00' } }),
+        }),
+        rule({
+          name: 'pays',
+          when: () => true,
+          reply: () => [toolCall('erp.pay', JSON.stringify({ number: 'INV-1', amount: '1.00' }))],
+        }),
+      ],
+    })
+    const tricked = workflow({ name: 'tricked' }, async (run) => (await run.ask(intake, { text: 'Pay me.' })).value)
+    const other = convoke({
+      store: join(dir, 'tricked'),
+      workflows: { tricked },
+      agents: [agent({ role: intake, name: 'reader', instructions: 'Read it.', model: obeys })],
+      tools: [pay],
+    })
+    await (await other.start(tricked, undefined, { id: 'r_tricked' })).result()
+    const data = await why(await other.ledger(), 'local', 'r_tricked')
+    expect(data.chain.flatMap((step) => step.rejected)).toMatchObject([
+      { kind: 'denied', path: 'intake/erp.pay', problems: ['SCOPE_DENIED: intake may not use erp.pay'] },
+    ])
+    expect(renderWhy(data)).toMatch(/not allowed: SCOPE_DENIED: intake may not use erp\.pay/)
     await other.close()
   })
 
