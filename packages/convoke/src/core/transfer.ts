@@ -98,15 +98,20 @@ export interface TransferSource {
 
 /** What a store has to be able to do to be filled. */
 export interface TransferTarget {
-  /** Marks the tenant as being copied. @throws STORE_UNUSABLE when it holds something that no copy broken off has left */
-  begin(tenant: string, key: Uint8Array): Promise<void>
+  /**
+   * Marks the tenant as being copied. False when this very copy had finished it before it was broken off.
+   * @throws STORE_UNUSABLE when it holds something that no copy broken off has left
+   */
+  begin(tenant: string, key: Uint8Array): Promise<boolean>
   heads(
     tenant: string,
     options: { readonly after: string; readonly limit: number },
   ): Promise<readonly (Head & { readonly stream: string })[]>
   write(batch: TransferBatch): Promise<void>
-  /** Takes the mark away. */
+  /** Its runs may be driven from here on; that it is finished is remembered. */
   end(tenant: string): Promise<void>
+  /** All of the copy is there: nothing of it needs to be remembered. */
+  finish(): Promise<void>
 }
 
 const rowsAtOnce = 1_000
@@ -172,6 +177,8 @@ export async function importItems(items: AsyncIterable<StoreItem>, target: Trans
   const count = { tenants: 0, records: 0, blobs: 0, bytes: 0, rows: 0, found: 0 }
   const heads = new Map<string, Head>()
   let batch: Draft | undefined
+  /** The tenant whose items are passed over. */
+  let passed: string | undefined
 
   async function flush(): Promise<void> {
     if (batch === undefined || batch.items === 0) return
@@ -181,8 +188,9 @@ export async function importItems(items: AsyncIterable<StoreItem>, target: Trans
 
   async function begin(tenant: string, key: Uint8Array): Promise<void> {
     await finish()
-    await target.begin(tenant, key)
     count.tenants += 1
+    passed = (await target.begin(tenant, key)) ? undefined : tenant
+    if (passed !== undefined) return
     batch = emptyBatch(tenant)
     heads.clear()
     const limit = 1_000
@@ -219,6 +227,10 @@ export async function importItems(items: AsyncIterable<StoreItem>, target: Trans
       await begin(item.tenant, item.key)
       continue
     }
+    if (item.tenant === passed) {
+      if (item.kind === 'record') count.found += 1
+      continue
+    }
     if (batch === undefined || batch.tenant !== item.tenant)
       throw new ConvokeError('INPUT_INVALID', `a ${item.kind} of tenant ${item.tenant} comes before its tenant`, {
         details: { tenant: item.tenant, kind: item.kind },
@@ -247,6 +259,7 @@ export async function importItems(items: AsyncIterable<StoreItem>, target: Trans
     if (batch.items >= itemsAtOnce || batch.bytes >= bytesAtOnce) await flush()
   }
   await finish()
+  await target.finish()
   return count
 }
 

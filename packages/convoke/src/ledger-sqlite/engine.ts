@@ -97,6 +97,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     importBegin: (...args) => imports.begin(...args),
     importBatch: (batch) => transaction.nested(() => imports.write(batch)),
     importEnd: (tenant) => imports.end(tenant),
+    importFinish: () => imports.finish(),
     archiveDrop: (...args) => transaction.nested(() => archive.drop(...args)),
     archiveWrite: (batch) => transaction.nested(() => archive.write(batch)),
     archiveEnd: (...args) => transaction.nested(() => archive.end(...args)),

@@ -9,13 +9,15 @@ import type { Memory, Stream } from './streams.ts'
 import type { Transaction } from './transaction.ts'
 
 // Fills a store with the copy of another. Owns the mark `copy <tenant>` in `meta`: it stands from the first item of a
-// tenant to the last, so that nobody drives half a history, and tells a copy broken off from a store in use.
+// tenant to the last, so that nobody drives half a history, and tells a copy broken off from a store in use; and the mark
+// `copied <tenant>` from there to the end of the copy, so that one of several tenants goes on where it was broken off.
 
 export interface Imports {
   /** @throws STORE_UNUSABLE when the tenant holds something that no copy has left */
-  begin(tenant: string, key: Uint8Array): undefined
+  begin(tenant: string, key: Uint8Array): boolean
   write(batch: WireBatch): undefined
   end(tenant: string): undefined
+  finish(): undefined
   /** @throws STORE_UNUSABLE while a copy of the tenant is not complete */
   check(tenant: string): void
 }
@@ -53,7 +55,10 @@ export function createImports(parts: {
        VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?) ON CONFLICT DO NOTHING`,
   )
   const rise = db.prepare(`UPDATE meta SET value = max(value, ${archivedFormat}) WHERE key = 'format'`)
+  const findKey = db.prepare('SELECT key FROM tenants WHERE tenant = ?')
+  const forget = db.prepare(`DELETE FROM meta WHERE key >= 'copied ' AND key < 'copied!'`)
   const markOf = (tenant: string): string => `copy ${tenant}`
+  const doneOf = (tenant: string): string => `copied ${tenant}`
 
   const take: Record<TransferTable, (tenant: string, name: string, part: string, value: string | number) => void> = {
     uniques: (tenant, key, _, owner) => addUnique.run(tenant, key, owner),
@@ -84,11 +89,14 @@ export function createImports(parts: {
 
   return {
     begin(tenant, key) {
+      const known = findKey.get(tenant) as { key: Uint8Array } | undefined
+      const same = known !== undefined && Buffer.compare(known.key, key) === 0
+      if (same && findMark.get(doneOf(tenant)) !== undefined) return false
       if (findMark.get(markOf(tenant)) === undefined && (inUse.get({ tenant }) as { used: number }).used === 1)
         throw notEmpty(tenant)
       addMark.run(markOf(tenant))
       setKey.run(tenant, key)
-      return undefined
+      return true
     },
     write({ tenant, blobs: given, records, rows }) {
       for (const { hash, mediaType, bytes } of given)
@@ -102,7 +110,12 @@ export function createImports(parts: {
     },
     end(tenant) {
       dropMark.run(markOf(tenant))
+      addMark.run(doneOf(tenant))
       transaction.tell()
+      return undefined
+    },
+    finish() {
+      forget.run()
       return undefined
     },
     check(tenant) {

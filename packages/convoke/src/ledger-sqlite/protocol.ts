@@ -108,9 +108,10 @@ export interface Calls {
   release: { args: readonly [string, string, epoch: number]; result: undefined }
   isAlive: { args: readonly [worker: string]; result: boolean }
   tenantKey: { args: readonly [string]; result: Uint8Array }
-  importBegin: { args: readonly [tenant: string, key: Uint8Array]; result: undefined }
+  importBegin: { args: readonly [tenant: string, key: Uint8Array]; result: boolean }
   importBatch: { args: readonly [WireBatch]; result: undefined }
   importEnd: { args: readonly [tenant: string]; result: undefined }
+  importFinish: { args: readonly []; result: undefined }
   archiveDrop: { args: readonly [tenant: string, streams: readonly StreamHead[], at: number]; result: undefined }
   archiveWrite: { args: readonly [WireArchive]; result: undefined }
   archiveEnd: { args: readonly [tenant: string, streams: readonly string[]]; result: undefined }
@@ -182,6 +183,7 @@ export type WriteKind =
   | 'importBegin'
   | 'importBatch'
   | 'importEnd'
+  | 'importFinish'
   | 'archiveDrop'
   | 'archiveWrite'
   | 'archiveEnd'

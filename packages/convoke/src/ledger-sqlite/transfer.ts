@@ -36,6 +36,7 @@ export function createTransfer(client: Client, shapes: Map<number, Shape>): Tran
             rows,
           }),
         end: async (tenant) => await client.call('importEnd', tenant),
+        finish: async () => await client.call('importFinish'),
       }),
   }
 }

@@ -19,7 +19,7 @@ import { fromJsonb, fromText, plainArray, textArray, toJsonb, toText } from './t
 
 // Writes the store out and fills it from another. The mark `copy <tenant>` in the table `store` stands from the first
 // item of a tenant to the last: nobody can claim a run of it meanwhile, and a copy broken off is known from a store in
-// use. Every call may be sent again.
+// use. `copied <tenant>` stands from there to the end of the copy. Every call may be sent again.
 
 /** From, name, part, value; of the tenant $1. */
 const tables: Readonly<Record<TransferTable, readonly [from: string, name: string, part: string, value: string]>> = {
@@ -60,6 +60,7 @@ const fill: Readonly<Record<TransferTable, string>> = {
 }
 
 const markOf = (tenant: string): string => toText(`copy ${tenant}`)
+const doneOf = (tenant: string): string => toText(`copied ${tenant}`)
 const pageRows = 500
 /** A page of rows goes through one query, which other work may slow down. */
 const stallMs = 60_000
@@ -138,19 +139,22 @@ export function createTransfer(parts: {
     return found.map(([a, b, v]) => [fromText(a as string), fromText(b as string), valueOf(table, v as string)])
   }
 
-  async function begin(tenant: string, key: Uint8Array): Promise<void> {
+  async function begin(tenant: string, key: Uint8Array): Promise<boolean> {
     const [row] = await query(
       `SELECT EXISTS (SELECT FROM $S.store WHERE key = $2), EXISTS (SELECT FROM $S.streams WHERE tenant = $1)
          OR EXISTS (SELECT FROM $S.uniques WHERE tenant = $1) OR EXISTS (SELECT FROM $S.counters WHERE tenant = $1)
-         OR EXISTS (SELECT FROM $S.blobs WHERE tenant = $1)`,
-      [toText(tenant), markOf(tenant)],
+         OR EXISTS (SELECT FROM $S.blobs WHERE tenant = $1),
+         EXISTS (SELECT FROM $S.store s JOIN $S.tenants t ON t.tenant = $1 AND t.key = decode($4, 'hex') WHERE s.key = $3)`,
+      [toText(tenant), markOf(tenant), doneOf(tenant), Buffer.from(key).toString('hex')],
     )
+    if (row?.[2] === 't') return false
     if (row?.[0] === 'f' && row[1] === 't') throw notEmpty(tenant)
     await query(`INSERT INTO $S.store(key, value) VALUES ($1, '1') ON CONFLICT DO NOTHING`, [markOf(tenant)])
     await query(
       `INSERT INTO $S.tenants(tenant, key) VALUES ($1, decode($2, 'hex')) ON CONFLICT (tenant) DO UPDATE SET key = excluded.key`,
       [toText(tenant), Buffer.from(key).toString('hex')],
     )
+    return true
   }
 
   async function writeRecords(
@@ -261,8 +265,15 @@ export function createTransfer(parts: {
               ])
         },
         async end(tenant) {
-          await query('DELETE FROM $S.store WHERE key = $1', [markOf(tenant)])
+          await query(
+            `WITH gone AS (DELETE FROM $S.store WHERE key = $1)
+             INSERT INTO $S.store(key, value) VALUES ($2, '1') ON CONFLICT DO NOTHING`,
+            [markOf(tenant), doneOf(tenant)],
+          )
           tell()
+        },
+        async finish() {
+          await query(`DELETE FROM $S.store WHERE starts_with(key, 'copied ')`)
         },
       }),
   }
