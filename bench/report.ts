@@ -15,7 +15,7 @@ export const WORKLOADS = [
 export type Workload = (typeof WORKLOADS)[number]
 
 /** What only Convoke is measured on. */
-export const OWN_WORKLOADS = ['wake', 'ledger', 'scale', 'gateway', 'specs', 'growth'] as const
+export const OWN_WORKLOADS = ['wake', 'ledger', 'scale', 'gateway', 'specs', 'growth', 'isolation'] as const
 
 export type OwnWorkload = (typeof OWN_WORKLOADS)[number]
 

@@ -45,6 +45,7 @@ const promised: Readonly<Record<(typeof WORKLOADS)[number] | (typeof OWN_WORKLOA
   gateway: ['read_call_us', 'keyed_call_us', 'fetch_us'],
   // Its documents are 800 MB and not installed here; then it says so.
   specs: [],
+  isolation: ['inline_call_ms', 'worker_call_ms', 'process_call_ms', 'inline_stall_ms', 'process_stall_ms'],
   growth: ['append', 'replay_100', 'runs_newest', 'runs_tag', 'approvals_open', 'ready', 'next_due'],
 }
 

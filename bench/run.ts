@@ -19,6 +19,7 @@ import { createBench, type Bench } from './harness.ts'
 import { measure as gateway } from './gateway.ts'
 import { measure as growth } from './growth.ts'
 import { measure as install } from './install.ts'
+import { measure as isolation } from './isolation.ts'
 import { measureLedger } from './ledger-lines.ts'
 import { measureFsyncRate, measureSqliteCommitRate } from './limits.ts'
 import { measure as parked } from './parked.ts'
@@ -51,6 +52,7 @@ const workloads: Readonly<Record<Workload | OwnWorkload, (bench: Bench) => Promi
   scale,
   gateway,
   specs,
+  isolation,
   growth,
 }
 

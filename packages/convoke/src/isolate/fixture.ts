@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { IsolatedContext } from './context.ts'
 
@@ -50,4 +52,10 @@ export async function deaf(): Promise<never> {
 }
 export async function asks(_: unknown, context: IsolatedContext): Promise<string> {
   return `${(await context.secret('door')).length} letters`
+}
+/** Writes down who it is and whom it started, and never comes back. */
+export function begets({ file }: { readonly file: string }): never {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
+  writeFileSync(file, JSON.stringify([process.pid, child.pid]))
+  for (;;);
 }

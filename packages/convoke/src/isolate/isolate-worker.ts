@@ -116,7 +116,7 @@ if (!isMainThread && parentPort !== null && workerData === 'convoke-isolated') {
   post = (message) => port.postMessage(JSON.stringify(message))
   port.on('message', (text: string) => receive(JSON.parse(text) as ToChild))
 } else if (isMainThread && process.argv[2] === 'convoke-isolated') {
-  watchSelf(Number(process.argv[3]))
+  watchSelf(Number(process.argv[3]), Number(process.argv[4]))
   const pipe = new Socket({ fd: 3, readable: true, writable: true })
   let rest = ''
   post = (message) => void pipe.write(`${JSON.stringify(message)}\n`)
@@ -126,19 +126,32 @@ if (!isMainThread && parentPort !== null && workerData === 'convoke-isolated') {
     rest = lines.pop() ?? ''
     for (const line of lines) receive(JSON.parse(line) as ToChild)
   })
-  pipe.on('end', () => process.kill(process.pid, 'SIGKILL'))
-  pipe.on('error', () => process.kill(process.pid, 'SIGKILL'))
+  pipe.on('end', endAll)
+  pipe.on('error', endAll)
 }
 
-function watchSelf(maxBytes: number): void {
+/** Ends the whole group, which is this process and what it started: who would have ended it is gone. */
+function endAll(): void {
+  try {
+    process.kill(-process.pid, 'SIGKILL')
+  } catch {
+    // Where there are no groups.
+    process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+/** `parent` is told and not looked up: it may have been gone before this process came to look. */
+function watchSelf(maxBytes: number, parent: number): void {
   const watcher = new Worker(
     `const { writeSync } = require('node:fs')
-    const parent = process.ppid
+    const end = () => {
+      try { process.kill(-process.pid, 'SIGKILL') } catch { process.kill(process.pid, 'SIGKILL') }
+    }
     setInterval(() => {
-      if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL')
+      if (process.ppid !== ${parent}) end()
       if (process.memoryUsage.rss() > ${maxBytes}) {
         try { writeSync(2, '\\nconvoke: out of memory\\n') } catch {}
-        process.kill(process.pid, 'SIGKILL')
+        end()
       }
     }, 50)`,
     { eval: true, env: {}, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 16 } },

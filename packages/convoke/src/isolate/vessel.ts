@@ -96,6 +96,7 @@ export function openProcess(o: VesselOptions): Vessel {
       fileURLToPath(entryUrl()),
       'convoke-isolated',
       String((o.memoryMb + nodeMb) * 1024 * 1024),
+      String(process.pid),
     ],
     // A group of its own, so that what it started ends with it.
     { env: {}, detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
