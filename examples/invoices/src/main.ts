@@ -147,13 +147,16 @@ async function conclude(screen: Screen, reports: readonly FileReport[], erp: Erp
   }
   const approval = reports.flatMap((r) => r.approvals)[0]
   const store = args.ownStore ? ` --store ${quoted(relative(args.store))}` : ''
+  const tricked = reports.find((r) => r.refused !== undefined)
   const explained = reports.find((r) => r.status === 'exception') ?? reports[0]
   screen.end({
     // Only a terminal has an end of the line; a file or a pipe is searched for ids.
     table: table(reports, process.stdout.isTTY === true ? process.stdout.columns : Infinity),
+    lookAt: reports.flatMap((r) => (r.refused === undefined ? [] : [r.document?.number ?? r.file])),
     erp: `ERP audit: ${summary.calls} calls, ${summary.repeatedEffects} repeated effects`,
     next: [
       ...(explained === undefined ? [] : [`npx convoke why ${explained.run}${store}`]),
+      ...(tricked === undefined ? [] : [`npx convoke why ${tricked.run}${store}`]),
       ...(approval === undefined ? [] : [`npx convoke approvals approve ${approval}${store}`, again(args)]),
       'npm run demo:kill',
     ],

@@ -16,7 +16,13 @@ export interface Screen {
   note(text: string): void
   /** Resolves when everything committed so far has been printed. */
   settle(): Promise<void>
-  end(summary: { readonly table: string; readonly erp: string; readonly next: readonly string[] }): void
+  end(summary: {
+    readonly table: string
+    readonly erp: string
+    /** Invoices that made an agent try what it may not. */
+    readonly lookAt: readonly string[]
+    readonly next: readonly string[]
+  }): void
   stop(): void
 }
 
@@ -66,7 +72,7 @@ export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem
         await new Promise((resolve) => setTimeout(resolve, 60))
       }
     },
-    end({ table, erp, next }) {
+    end({ table, erp, lookAt, next }) {
       out(`\n${table}\n`)
       const parts = [
         count(caught.unsupported, 'unsupported claim'),
@@ -77,6 +83,8 @@ export function follow(ledger: Ledger, tenant: string, items: readonly InboxItem
         count(caught.refused, 'forbidden call'),
       ].filter((part) => part !== '')
       out(parts.length === 0 ? 'Caught: nothing new' : `Caught: ${parts.join(', ')}`)
+      if (lookAt.length > 0)
+        out(`Look at ${lookAt.join(', ')}: what they say made the model try what it may not. Nothing of it happened.`)
       out(erp)
       out(`Next: ${next.join(' · ')}`)
     },

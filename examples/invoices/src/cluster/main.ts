@@ -68,7 +68,7 @@ try {
     model: scriptedSquadModel(),
     erp: cluster.erp.url,
     files: items.length,
-    roles: 8,
+    roles: 12,
     concurrency: 4 * Number(values.workers),
   })
   const began = performance.now()

@@ -112,27 +112,31 @@ it('without any of them the attacks are real: they pay, and mail what they know'
   expect(mails.filter((mail) => /^Bcc: audit@ledger-mirror\.example$/m.test(mail))).toHaveLength(1)
 })
 
-it('a clean payment rests on the endorsed order alone, and on nothing that a stranger wrote', { timeout: 120_000 }, async () => {
-  bench = await startBench()
-  const run = await bench.start('inv-1001.pdf')
-  await run.settled()
-  const records = await bench.records('r_1001')
-  expect(records.find(({ type }) => type === 'run.input')?.labels).toMatchObject({
-    integrity: 'untrusted',
-    sources: ['document'],
-  })
-  const at = (path: string): LedgerRecord | undefined =>
-    records.findLast((record) => record.path === path && record.type === 'step.completed')
-  expect(at('payment')?.labels).toMatchObject({ integrity: 'untrusted', confidentiality: ['supplier-data'] })
-  const order = at('payment-order')
-  expect(order?.payload).toMatchObject({
-    relabelled: {
-      by: 'endorser:payment-order@1',
-      from: { integrity: 'untrusted' },
-      to: { integrity: 'trusted' },
-    },
-  })
-  const intent = records.find(({ type, path }) => type === 'tool.dispatched' && path === 'pay')
-  expect(intent?.labels.integrity).toBe('trusted')
-  expect(intent?.labels.sources).toContain('endorser:payment-order@1')
-})
+it(
+  'a clean payment rests on the endorsed order alone, and on nothing that a stranger wrote',
+  { timeout: 120_000 },
+  async () => {
+    bench = await startBench()
+    const run = await bench.start('inv-1001.pdf')
+    await run.settled()
+    const records = await bench.records('r_1001')
+    expect(records.find(({ type }) => type === 'run.input')?.labels).toMatchObject({
+      integrity: 'untrusted',
+      sources: ['document'],
+    })
+    const at = (path: string): LedgerRecord | undefined =>
+      records.findLast((record) => record.path === path && record.type === 'step.completed')
+    expect(at('payment')?.labels).toMatchObject({ integrity: 'untrusted', confidentiality: ['supplier-data'] })
+    const order = at('payment-order')
+    expect(order?.payload).toMatchObject({
+      relabelled: {
+        by: 'endorser:payment-order@1',
+        from: { integrity: 'untrusted' },
+        to: { integrity: 'trusted' },
+      },
+    })
+    const intent = records.find(({ type, path }) => type === 'tool.dispatched' && path === 'pay')
+    expect(intent?.labels.integrity).toBe('trusted')
+    expect(intent?.labels.sources).toContain('endorser:payment-order@1')
+  },
+)
