@@ -8,7 +8,7 @@ import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { openPostgresLedger } from '@convoke/postgres'
 import { startEmbeddedPostgres } from '@convoke/postgres/embedded'
-import type { Ledger } from 'convoke'
+import { archiveFolder, archiveRuns, restoreRuns, type Ledger } from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { createChain, type Chain } from 'convoke/testing'
 import pg from 'pg'
@@ -75,7 +75,9 @@ export async function measure(bench: Bench): Promise<void> {
         size: Number(size),
         value,
         unit,
-        ...(value === null || before === undefined ? {} : { ratio: value / before, against: `${sizes[0] ?? 0} records` }),
+        ...(value === null || before === undefined
+          ? {}
+          : { ratio: value / before, against: `${sizes[0] ?? 0} records` }),
         ...(note === undefined ? {} : { note }),
       })
     }
@@ -110,7 +112,11 @@ async function measureStore(store: Store, order: Order, tell: (figure: Figure) =
     tell({ metric: `filled@${size}`, value: (count * perRun) / seconds, unit: 'records/s' })
     runs += count
     records += count * perRun
+    const settling = performance.now()
     await store.settle()
+    const settled = (performance.now() - settling) / 1_000
+    if (settled > 0.001)
+      tell({ metric: `vacuum_all@${size}`, value: settled, unit: 's', note: 'VACUUM ANALYZE of all' })
     const at = (metric: string): string => `${metric}@${size}`
     tell({ metric: at('bytes_per_record'), value: (await store.bytes()) / records, unit: 'B' })
     const one = await claimed(ledger, `at-${size}`)
@@ -126,7 +132,26 @@ async function measureStore(store: Store, order: Order, tell: (figure: Figure) =
       tell({ metric: at(name), value: median(took), unit: 'ms', note })
     }
     records += 2 * (times + Math.ceil(times / 10))
+    await archiveSome(store, size, order, tell)
   }
+}
+
+/** The oldest runs go, as a nightly `convoke store archive` takes them, and one comes back. */
+async function archiveSome(store: Store, size: number, order: Order, tell: (figure: Figure) => void): Promise<void> {
+  const { ledger } = store
+  const folder = archiveFolder(join(order.dir, `archive-${size}`))
+  const limit = order.small ? 5 : 200
+  const from = performance.now()
+  const before = 3_000_000
+  const { files } = await archiveRuns(ledger, folder, { tenant, before, at: before, limit, quietMs: 0 })
+  const took = performance.now() - from
+  const records = files.reduce((sum, file) => sum + file.records, 0)
+  const note = `${files.length} runs, ${records} records`
+  tell({ metric: `archive_run@${size}`, value: took / Math.max(1, files.length), unit: 'ms', note })
+  const back = performance.now()
+  for (const { name } of files) await restoreRuns(ledger, folder.read(name))
+  const took2 = performance.now() - back
+  tell({ metric: `restore_run@${size}`, value: took2 / Math.max(1, files.length), unit: 'ms', note })
 }
 
 /** What is done again and again, each against the whole store. */

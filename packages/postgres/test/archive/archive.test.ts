@@ -47,7 +47,7 @@ const part = workflow({ name: 'part', input: z.string() }, async (run, text) => 
 const invoice = workflow({ name: 'invoice', input: z.string() }, async (run, number) => {
   await run.call(pay, { number }, { businessKey: number })
   const child = await run.child(part, number)
-  return `${number} ${child}`
+  return `${number} ${String(child)}`
 })
 const never = workflow({ name: 'never' }, (run) => run.sleep(1e12))
 
@@ -192,7 +192,7 @@ describe.each(['sqlite', 'postgres'])('on %s', (kind) => {
     for (const [i, one] of wrong.entries()) {
       writeFileSync(join(dir, `wrong-${i}`), one)
       const restored = restoreRuns(ledger, createReadStream(join(dir, `wrong-${i}`)))
-      await expect([i, await restored.catch((error: { code: string }) => error.code)]).toEqual([i, 'ARCHIVE_INVALID'])
+      expect([i, await restored.catch((error: { code: string }) => error.code)]).toEqual([i, 'ARCHIVE_INVALID'])
     }
     await restoreAll(ledger, to)
     expect((await ledger.read({ tenant, stream: 'run/A' })).length).toBeGreaterThan(3)
