@@ -36,7 +36,7 @@ test('record types that this version writes', () => {
     .join('\n')
   const types = new Set(
     text.match(
-      /'(?:run|step|tool|approval|policy|trust|halt|action|task|role|briefing|answer|attempt|race|board|checkpoint|patch|timer|child|inbox|value|model)\.[a-z-]+'/g,
+      /'(?:run|step|tool|approval|policy|trust|halt|action|task|role|briefing|answer|guardrail|attempt|race|board|checkpoint|patch|timer|child|inbox|value|model)\.[a-z-]+'/g,
     ),
   )
   expect([...types].sort()).toMatchSnapshot()
