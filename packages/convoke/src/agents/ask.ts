@@ -14,6 +14,7 @@ import type { Agent, CodeAgent } from './define.ts'
 import { environmentOf } from './environment.ts'
 import { evidenceBook } from './evidence-book.ts'
 import { runLoop } from './loop.ts'
+import { standStill } from '../gateway/stand-still.ts'
 import { assertBudget, runMeter } from './meter.ts'
 import { requestedOperation, resolvedOperation, type Requested, type Resolved, type TaskTerms } from './records.ts'
 import type { Bound } from './registry.ts'
@@ -190,6 +191,7 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
     self: { role: role.name, agent: agent.name, version: agent.version, path: task.path },
     claim,
     nested: (asked, value, its) => nestedAsk(work, asked, value, its),
+    standStill: (task) => standStill(deps.gateway.halts, task, role.name),
     assertBudget() {
       assertBudget(budget, meter, `the task for ${role.name}`)
       if (around !== undefined) around.assertBudget()

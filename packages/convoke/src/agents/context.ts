@@ -113,6 +113,7 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
           ...(request.outputSchema === undefined ? {} : { outputSchema: request.outputSchema }),
           settings: request.settings ?? {},
           deadline: work.terms.deadline,
+          standStill: (task) => work.standStill(task),
           assertBudget: () => work.assertBudget(),
           used: (usage) => work.used(usage),
           guard: answerGuard(work),

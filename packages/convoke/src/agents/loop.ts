@@ -117,6 +117,7 @@ async function callModel(
         settings: agent.settings,
         shown: turn.shown,
         deadline: terms.deadline,
+        standStill: (task) => work.standStill(task),
         assertBudget: () => work.assertBudget(),
         used: (usage) => work.used(usage),
         guard: answerGuard(work),

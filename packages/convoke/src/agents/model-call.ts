@@ -36,6 +36,8 @@ export interface ModelCall {
   readonly shown?: readonly RecordRef[]
   /** Milliseconds since the epoch. */
   readonly deadline?: number | undefined
+  /** Waits while the role is ordered to stop. @throws RUN_HALTED when the run is */
+  readonly standStill?: ((task: Task) => Promise<void>) | undefined
   /** Throws BUDGET_EXCEEDED; asked right before each call. */
   readonly assertBudget: () => void
   /** What judges what the model writes. */
@@ -157,6 +159,7 @@ function delayOf(error: ConvokeError, attempt: number, path: string): number {
 
 async function once(task: Task, request: ModelRequest, call: ModelCall, deps: ModelCallDeps): Promise<Completion> {
   const { model } = call
+  await call.standStill?.(task)
   call.assertBudget()
   const began = deps.clock.monotonic()
   const guard = deadlineSignal(task, call, deps.clock)

@@ -10,7 +10,7 @@ import type { Probe } from '../ports/probe.ts'
 import type { Clock } from '../ports/runtime.ts'
 import type { DurableRun } from '../replay/durable-run.ts'
 import type { EngineHandle, Scope } from '../replay/scope.ts'
-import type { Operation } from '../replay/types.ts'
+import type { Operation, Task } from '../replay/types.ts'
 import type { SessionState } from './conversation.ts'
 import type { EvidenceBook } from './evidence-book.ts'
 import type { Agent } from './define.ts'
@@ -84,6 +84,8 @@ export interface AskWork {
   claim<T>(operation: Operation): Promise<T>
   /** The operation of an ask on behalf of this agent. @throws ASK_NOT_ALLOWED */
   nested(role: AnyRole, input: unknown, options: AskOptions): Operation
+  /** Waits while the role is ordered to stop. @throws RUN_HALTED when the run is */
+  standStill(task: Task): Promise<void>
   /** @throws BUDGET_EXCEEDED */
   assertBudget(): void
   /** Counts what a model call used, here and in all asks around. */

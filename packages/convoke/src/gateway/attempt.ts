@@ -76,12 +76,15 @@ async function afterTrouble(
   // Earlier tries of this generation that nobody knows the end of.
   const clean = harmless && !s.uncertain
   const again = kind === 'unsent' || (kind === 'refused' && tool.effect !== 'unsafe') || (kind === 'doubt' && !guarded)
-  if (again && s.retries + 1 < tool.retry.attempts) {
+  // An order to stop is no trouble of the tool's: the call waits for its end, and has all its tries left.
+  const ordered = error.code === 'RUN_HALTED' && again && !task.scope.dead
+  if (ordered || (again && s.retries + 1 < tool.retry.attempts)) {
     const delay = Math.max(backoff(call, task, nth), outcome.retryAfterMs ?? 0)
     task.append('tool.retrying', {
       attempt: nth + 1,
       until: task.now() + delay,
       certain: harmless,
+      ...(ordered ? { ordered } : {}),
       error: errorJson(error.toJSON()),
     })
     await task.durable()

@@ -2,7 +2,6 @@ import { canonicalize, decode } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import { labelsJson } from '../core/labels.ts'
 import { mayConcern } from '../policy/decide.ts'
-import { halted } from '../policy/halts.ts'
 import { noPolicy } from '../policy/policy.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Completion, Entry, Operation, Task } from '../replay/types.ts'
@@ -19,6 +18,7 @@ import { holdKey, several, type HoldReason } from './holds.ts'
 import { judgingOf, railsOf } from './guard-run.ts'
 import { railName } from './guardrail.ts'
 import { afterVerdict, inDoubt, nameOf, pause, recover, verdictProblem } from './recover.ts'
+import { standStill } from './stand-still.ts'
 import { agreed, fold, type CallState } from './state.ts'
 import type { AnyTool } from './tool.ts'
 import { toolDigest } from './tool-digest.ts'
@@ -120,7 +120,7 @@ function withJudging(done: Completion, task: Task): Completion {
 async function round(call: Call, task: Task, s: CallState): Promise<Completion | undefined> {
   const { tool } = call
   const { dispatch, open } = s
-  await assertNotHalted(call, task)
+  await standStill(call.deps.halts, task, call.caller.role)
   const held = heldAnswer(task)
   if (held !== undefined) return released(call, task, s, held)
   if (dispatch !== undefined) {
@@ -223,13 +223,4 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
 
 function titleOf(call: Call, passed: Passed, hold: HoldReason): string {
   return `${call.options.title ?? nameOf(passed.action)}${several(hold)}`
-}
-
-/** Stop means stop: the run does not go on, also not with what is already approved. @throws RUN_HALTED */
-async function assertNotHalted({ deps, caller }: Call, task: Task): Promise<void> {
-  const halt = await deps.halts?.current(task.run, caller.role)
-  if (halt === undefined) return
-  const error = halted(task.run, halt)
-  task.scope.engine.stop(error)
-  throw error
 }

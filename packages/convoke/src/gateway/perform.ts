@@ -99,6 +99,15 @@ function assertMayAct(call: Call, task: Task): void {
     throw new ConvokeError('LEASE_EXPIRED', `worker ${lease.worker} lost its lease before ${call.tool.name} was called`)
   const halt = halts?.concerning(task.run, call.caller.role)
   if (halt !== undefined) throw halted(task.run, halt)
+  if (halts?.fresh() === false)
+    throw new ConvokeError(
+      'RUN_HALTED',
+      `worker ${lease.worker} does not know of orders to stop that are recent enough`,
+      {
+        details: { run: task.run, worker: lease.worker },
+        next: 'nothing: it reads them and goes on',
+      },
+    )
 }
 
 /** Makes one try. Never rejects, except when a read is given up. */

@@ -208,7 +208,7 @@ export function fold(history: readonly Entry[]): CallState {
         break
       case 'tool.retrying':
         s.retry = { attempt: p['attempt'] as number, until: p['until'] as number }
-        s.retries++
+        if (p['ordered'] !== true) s.retries++
         if (p['certain'] !== true) s.uncertain = true
         break
       case 'tool.doubted':

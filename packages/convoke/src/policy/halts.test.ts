@@ -12,6 +12,7 @@ import { role } from '../contracts/role.ts'
 import { openSqliteLedger } from '../ledger-sqlite/index.ts'
 import { tool } from '../gateway/tool.ts'
 import type { Ledger } from '../ports/ledger.ts'
+import { rule, scriptedModel } from '../testing/scripted-model.ts'
 import { liftHalt, orderHalt, standingHalts, type Halt, type HaltTarget } from './halts.ts'
 
 // Orders come from another opening of the store, as another process would give them.
@@ -61,20 +62,52 @@ const loop = workflow({ name: 'loop' }, async (run) => {
     await run.step(`rest${n}`, async () => new Promise((resolve) => setTimeout(resolve, 20)))
   }
 })
-const asks = workflow({ name: 'asks' }, async (run) => {
-  await run.ask(plain, { run: run.id })
-  await run.ask(clerk, { run: run.id })
+const asked: string[] = []
+const talker = role({ name: 'talker', input: z.object({}), output: z.object({ said: z.string() }) })
+const voice = scriptedModel({
+  id: 'voice',
+  rules: [
+    rule({
+      name: 'any',
+      when: () => true,
+      reply: () => {
+        asked.push('talker')
+        return JSON.stringify({ value: { said: 'hello' } })
+      },
+    }),
+  ],
 })
+const talks = workflow({ name: 'talks' }, async (run) => {
+  await run.ask(talker, {})
+})
+const sides = workflow({ name: 'sides' }, async (run) => {
+  await run.all('sides', {
+    clerk: (r) => r.ask(clerk, { run: run.id }),
+    plain: async (r) => {
+      await r.ask(plain, { run: run.id })
+    },
+  })
+  await run.ask(talker, {})
+  await run.call(act, { run: run.id, n: 2 })
+})
+const recordsOf = (run: string) => office.read({ tenant: 'local', stream: `run/${run}` })
+const parkings = async (run: string): Promise<number> =>
+  (await recordsOf(run)).filter((r) => r.type === 'run.parked').length
 
 beforeEach(async () => {
   done.length = 0
+  asked.length = 0
   dir = await mkdtemp(join(tmpdir(), 'convoke-halts-'))
   office = await openSqliteLedger({ dir, durability: 'process-crash-only' })
   app = convoke({
     store: dir,
     durability: 'process-crash-only',
-    workflows: { loop, asks },
-    agents: [acting(clerk), acting(plain)],
+    workflows: { loop, sides, talks },
+    agents: [
+      acting(clerk),
+      acting(plain),
+      agent({ role: talker, name: 'talker', instructions: 'Talk.', model: voice }),
+    ],
     tools: [act],
     onTrouble: () => undefined,
   })
@@ -139,12 +172,62 @@ test('everything: what runs is stopped, and what starts later does not begin', {
   await until('all to stop', async () => (await stopped('a')) && stopped('late'))
 })
 
-test('a role: what it would do is not done, whichever run asks; others act on', { timeout: 120_000 }, async () => {
-  await order({ role: 'clerk' })
-  await app.start(asks, undefined, { id: 'r' })
-  await until('r to stop', () => stopped('r'))
-  expect(done).toEqual(['r:1'])
-  expect(await statusOf('r')).toEqual(['stopped', 'RUN_HALTED'])
+test(
+  'a role: what it would do waits, other branches and roles act on; lifted, it goes on by itself',
+  { timeout: 120_000 },
+  async () => {
+    const halt = await order({ role: 'clerk' })
+    await app.start(sides, undefined, { id: 'r' })
+    const waits = async (): Promise<boolean> => {
+      const row = await office.run({ tenant: 'local', stream: 'run/r' })
+      return row?.status === 'parked' && row.parkedOn === 'breaker'
+    }
+    await until('r to wait', waits)
+    expect(done).toEqual(['r:1'])
+    expect(asked).toEqual([])
+    // Also for whoever takes the run over: it still waits, and has asked no model.
+    await office.post(
+      { tenant: 'local', stream: 'inbox/r' },
+      { id: 'nudge', type: 'signal', at: Date.now(), actor: by, payload: { name: 'nudge' } },
+    )
+    await until('r to have been woken', async () => (await parkings('r')) > 1 && waits())
+    expect([done, asked]).toEqual([['r:1'], []])
+    expect(await lift(halt)).toMatchObject({ woken: ['r'] })
+    await until('r to end', async () => ((await statusOf('r')) as string[])[0] === 'done')
+    expect([done.toSorted(), asked]).toEqual([['r:1', 'r:1', 'r:2'], ['talker']])
+    const noted = (await recordsOf('r')).filter((r) => r.type === 'role.halted')
+    expect(noted.map((r) => [r.path, (r.payload as { role: string }).role])).toEqual(
+      expect.arrayContaining([['sides/clerk/clerk/act', 'clerk']]),
+    )
+  },
+)
+
+test('a model of a role that is stopped is not asked', { timeout: 120_000 }, async () => {
+  const halt = await order({ role: 'talker' })
+  await app.start(talks, undefined, { id: 't' })
+  await until('t to wait', async () => (await office.run({ tenant: 'local', stream: 'run/t' }))?.parkedOn === 'breaker')
+  expect(asked).toEqual([])
+  await lift(halt)
+  await until('t to end', async () => ((await statusOf('t')) as string[])[0] === 'done')
+  expect(asked).toEqual(['talker'])
+})
+
+test('lifted while runs are about to stop: none of them is left lying', { timeout: 120_000 }, async () => {
+  const runs = ['a', 'b', 'c', 'd']
+  for (const id of runs) await app.start(loop, undefined, { id })
+  await until('all to act', async () => runs.every((id) => done.includes(`${id}:1`)))
+  for (let i = 0; i < 6; i++) {
+    const halt = await order({ all: true })
+    // From not yet read to long obeyed.
+    await new Promise((resolve) => setTimeout(resolve, i * 40))
+    await lift(halt)
+    const before = done.length
+    const since = (id: string): boolean => done.slice(before).some((d) => d.startsWith(`${id}:`))
+    await until(`all to act on after order ${i}`, async () => runs.every(since))
+  }
+  expect(new Set(done).size).toBe(done.length)
+  await order({ all: true })
+  await until('all to stop', async () => (await Promise.all(runs.map(stopped))).every(Boolean))
 })
 
 test('INPUT_INVALID for no target or an order that does not stand; RUN_UNKNOWN for no such run', async () => {

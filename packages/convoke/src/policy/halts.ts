@@ -27,6 +27,8 @@ export interface Halts {
   refresh(): Promise<void>
   /** The order that concerns a run, or what a role does in it. */
   concerning(run: string, role?: string): Halt | undefined
+  /** Whether what is known is recent enough to act upon: an order reaches every process before that. */
+  fresh(): boolean
   /** Reads what has been ordered when that was not done within the last second. */
   current(run: string, role?: string): Promise<Halt | undefined>
   /** Calls `stop` once when a run is halted, now or later; returns how to end it. */
@@ -39,6 +41,8 @@ interface HaltClock {
 }
 
 const freshMs = 1_000
+/** No byte leaves on older knowledge than this: a process that cannot read orders obeys them all the same. */
+const maxAgeMs = 4_000
 
 /**
  * Owns what this process knows of the orders, and the watch over runs driven here. Reads the stream again every second
@@ -85,6 +89,7 @@ export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Hal
   return {
     refresh,
     concerning,
+    fresh: () => clock.monotonic() - readAt <= maxAgeMs,
     async current(run, role) {
       const asked = clock.monotonic()
       if (asked - readAt > freshMs) await refresh()
@@ -178,7 +183,7 @@ export async function orderHalt(ledger: Ledger, o: Order & { readonly target: Ha
   return { id, target, by: by.id, at, ...(reason === undefined ? {} : { reason }) }
 }
 
-/** Lifts a stop, and wakes the runs that it had stopped. @throws INPUT_INVALID when no such stop stands */
+/** Lifts a stop, and wakes the runs that it had stopped and no other does. @throws INPUT_INVALID when no such stop stands */
 export async function liftHalt(
   ledger: Ledger,
   o: Order & { readonly id: string },
@@ -193,14 +198,19 @@ export async function liftHalt(
     const payload = { id, ...(reason === undefined ? {} : { reason }) }
     return [{ type: 'halt.lifted', payload, actor: by, at: Math.floor(at), salt }]
   })
+  const others = await standingHalts(ledger, tenant)
   const woken: string[] = []
   for (let before: string | undefined; ;) {
-    const rows = await ledger.runs({ tenant, status: ['stopped'], ...(before === undefined ? {} : { before }) })
-    for (const row of rows)
-      if (row.error === 'RUN_HALTED') {
-        await wake(ledger, tenant, row.run, { id: `${id}:lifted`, by, at })
-        woken.push(row.run)
-      }
+    // A run that is driven may be about to stop or to park because of the order: it has to hear of this as well.
+    const status = ['stopped', 'parked', 'running'] as const
+    const rows = await ledger.runs({ tenant, status, ...(before === undefined ? {} : { before }) })
+    for (const row of rows) {
+      const waits = row.status === 'stopped' ? row.error === 'RUN_HALTED' : row.parkedOn === 'breaker'
+      if (!waits && row.status !== 'running') continue
+      if (others.some(({ target }) => 'all' in target || ('run' in target && target.run === row.run))) continue
+      await wake(ledger, tenant, row.run, { id, lifted: true, by, at })
+      if (waits) woken.push(row.run)
+    }
     before = rows.at(-1)?.run
     if (rows.length < 100) return { woken }
   }
@@ -215,10 +225,13 @@ async function wake(
   ledger: Ledger,
   tenant: string,
   run: string,
-  o: { readonly id: string; readonly by: Actor; readonly at: number },
+  o: { readonly id: string; readonly lifted?: true; readonly by: Actor; readonly at: number },
 ): Promise<void> {
+  const { id, lifted, by, at } = o
   await ledger.post(
     { tenant, stream: inboxStream(run) },
-    { id: `halt:${o.id}`, type: 'run.halt', at: o.at, actor: o.by, payload: { id: o.id } },
+    lifted === true
+      ? { id: `halt:${id}:lifted`, type: 'run.halt', at, actor: by, payload: { id, lifted } }
+      : { id: `halt:${id}`, type: 'run.halt', at, actor: by, payload: { id } },
   )
 }

@@ -17,6 +17,7 @@ import { reuseFrom } from './reuse.ts'
 import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
 import { inherited, startRecords } from './start.ts'
+import { settleActing, stopByOrder } from './stopping.ts'
 import { tenantKey } from './tenant-key.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
@@ -25,6 +26,8 @@ export type DriveResult = 'done' | 'parked' | 'lost'
 /** Timers nearer than this are waited for in memory. */
 const holdMs = 20
 const settleMs = 5_000
+/** An order to stop is obeyed within five seconds; it takes one to be read. */
+const haltMs = 3_000
 
 /** Drives a run until it is done, parked, or belongs to another. Never rejects. */
 export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSignal): Promise<DriveResult> {
@@ -193,9 +196,11 @@ class Drive {
         ? changed(diverged, was['digest'] as string, workflow.digest)
         : diverged
     const data = toErrorData(reason, 'RUN_FAILED')
+    const halted = diverged.code === 'RUN_HALTED'
     this.#engine.ended.abort(reason)
+    if (halted && !this.#engine.replaying) await settleActing(this.#engine, this.#rt.clock, haltMs)
     // A code that cannot follow the records cannot take anything back either; a person may still end the run.
-    const cancel = await this.#inbox.cancelled()
+    const cancel = (await this.#inbox.pending()).messages.find((message) => message.type === 'run.cancel')
     if (cancel !== undefined) {
       const message = `run ${this.#runId} was cancelled${why(cancel)}; it was stopped, so nothing was taken back`
       const error = { code: 'RUN_CANCELLED', message, details: { stopped: errorJson(data) } }
@@ -204,7 +209,10 @@ class Drive {
       return this.#release('done')
     }
     // Always a new record, also for the same reason again: it says that what woke the run has been dealt with.
-    await this.#sequencer.finish(this.#draft('run.stopped', errorJson(data) as JsonObject))
+    const stopped = this.#draft('run.stopped', errorJson(data) as JsonObject)
+    if (!halted) await this.#sequencer.finish(stopped)
+    else if (!(await stopByOrder(this.#sequencer, this.#inbox, data.details?.['halt'], stopped)))
+      return this.#release('parked')
     this.#rt.onTrouble?.(this.#ref, reason)
     return this.#release('parked')
   }
@@ -213,19 +221,7 @@ class Drive {
   async #interrupt(): Promise<DriveResult> {
     const engine = this.#engine
     engine.ended.abort(new ConvokeError('INTERRUPTED', 'this worker was asked to stop'))
-    const until = this.#rt.clock.monotonic() + settleMs
-    while (this.#rt.clock.monotonic() < until) {
-      while (engine.liveNext(false) !== 'nothing') await rest()
-      const acting = [...engine.claims.values()].some(
-        (c) =>
-          c.operation.effect === true &&
-          c.state === 'started' &&
-          c.waits.size === 0 &&
-          c.history.some((e) => e.record.type === 'tool.dispatched'),
-      )
-      if (!acting) break
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
+    await settleActing(engine, this.#rt.clock, settleMs)
     await this.#sequencer.durable()
     return this.#release('parked')
   }

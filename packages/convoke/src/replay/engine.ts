@@ -202,9 +202,10 @@ export class Engine implements EngineHandle, TaskHost {
 
   complete(claim: Claim, completion: Completion): void {
     if (claim.state === 'delivered' || claim.state === 'completed') return
-    // Once this incarnation is ending, only what acted outside may still be written down.
-    if (this.ended.signal.aborted && (claim.operation.effect !== true || completion.error?.code === 'INTERRUPTED'))
-      return
+    const code = completion.error?.code
+    // What ends because the run is stopped has not failed; of an incarnation that ends, only what acted outside counts.
+    if (code !== undefined && code === (this.stopped as ConvokeError | undefined)?.code) return
+    if (this.ended.signal.aborted && (claim.operation.effect !== true || code === 'INTERRUPTED')) return
     claim.completion = completion
     claim.state = 'completed'
     claim.waits.clear()
@@ -260,7 +261,6 @@ export class Engine implements EngineHandle, TaskHost {
       return
     }
     if (claim.operation.execute === undefined) {
-      // An orchestrating step that history had closed is delivered from there; anything else without an executor is a bug.
       this.stop(new ConvokeError('DEFINITION_INVALID', `step ${claim.path} has nothing to execute`))
       return
     }

@@ -14,8 +14,8 @@ export interface Inbox {
   changed(): boolean
   /** Copies what came in into the run's own stream, each message with its cause; true when there was any. */
   read(): Promise<boolean>
-  /** A cancellation that came in and that the run has not copied yet. */
-  cancelled(): Promise<InboxMessage | undefined>
+  /** What came in that the run had not copied when it was loaded, and where the inbox ends. */
+  pending(): Promise<{ readonly messages: readonly InboxMessage[]; readonly end: number }>
   stop(): void
 }
 
@@ -63,15 +63,14 @@ export function openInbox(runtime: Runtime, engine: Engine, history: History): I
       }
       return records.length > 0
     },
-    async cancelled() {
+    async pending() {
       const copied = history.entries.reduce(
         (most, { record, payload }) =>
           record.type === 'inbox.received' && record.stream === own ? Math.max(most, payload['inbox'] as number) : most,
         0,
       )
       const records = await ledger.read(ref, { from: copied + 1 })
-      const cancel = records.find((record) => record.type === 'run.cancel')
-      return cancel === undefined ? undefined : messageOf(cancel)
+      return { messages: await Promise.all(records.map(messageOf)), end: records.at(-1)?.seq ?? copied }
     },
     stop() {
       unsubscribe()

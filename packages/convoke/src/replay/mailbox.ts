@@ -83,7 +83,7 @@ export class Mailbox {
 
 /** The kind and time that stand for a parked run: the earliest time, and the kind most worth telling a person. */
 export function summarize(waits: Iterable<Waiting>): { readonly kind: ParkKind; readonly next: number | undefined } {
-  const order: readonly ParkKind[] = ['person', 'budget', 'limit', 'breaker', 'signal', 'child', 'timer']
+  const order: readonly ParkKind[] = ['breaker', 'person', 'budget', 'limit', 'signal', 'child', 'timer']
   let kind: ParkKind = 'timer'
   let next: number | undefined
   for (const wait of waits) {
