@@ -57,6 +57,49 @@ describe('the store', () => {
     await ledger.close()
   })
 
+  it('of the first release is brought up to date when it is opened, and stays open to older builds', async () => {
+    const ledger = await openSqliteLedger({ dir })
+    await fill(ledger)
+    await ledger.close()
+    // What was added since is taken away again.
+    const db = new DatabaseSync(join(dir, 'ledger.db'))
+    const added = db
+      .prepare(`SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND type IN ('trigger', 'index')`)
+      .all() as { type: string; name: string }[]
+    const first = ['records_place', 'runs_due', 'runs_started']
+    for (const { type, name } of added) if (!first.includes(name)) db.exec(`DROP ${type} ${name}`)
+    db.exec('DROP TABLE run_tags; DROP TABLE orphans')
+    db.exec('ALTER TABLE streams DROP COLUMN archived; ALTER TABLE streams DROP COLUMN head')
+    db.exec(`DELETE FROM meta WHERE key = 'steps'`)
+    db.close()
+    const again = await openSqliteLedger({ dir })
+    expect((await again.runs({ tenant: 'acme', tag: 'x' })).map(({ run }) => run)).toEqual(['r1'])
+    expect(await again.heads('acme')).toHaveLength(2)
+    await again.close()
+    const looked = new DatabaseSync(join(dir, 'ledger.db'))
+    expect(looked.prepare(`SELECT value FROM meta WHERE key = 'format'`).get()).toEqual({ value: 1 })
+    looked.close()
+  })
+
+  it('with something archived is closed to older builds, and to those that have it open', async () => {
+    const ledger = await openSqliteLedger({ dir })
+    const chain = createChain({ tenant: 'acme', stream: 'run/r1' })
+    const records = ['run.started', 'run.completed'].map((type) =>
+      chain.next({ type, payload: { workflow: 'w', version: '1' } }),
+    )
+    await ledger.append([{ ref: chain.ref, epoch: 0, records }])
+    await ledger.archive?.drop('acme', [{ stream: 'run/r1', ...chain.head }], 1)
+    const db = new DatabaseSync(join(dir, 'ledger.db'))
+    expect(db.prepare(`SELECT value FROM meta WHERE key = 'format'`).get()).toEqual({ value: 2 })
+    // An older build sees no records, and would begin the run again.
+    const begin = (): void =>
+      db.exec(`INSERT INTO records(stream, seq, epoch, at, shape, hash, commitment, salt, payload)
+        SELECT id, 1, 0, 0, 1, x'00', x'00', x'00', 'null' FROM streams WHERE name = 'run/r1'`)
+    expect(begin).toThrow('the stream is archived')
+    db.close()
+    await ledger.close()
+  })
+
   it('rebuilds its projections when they are of an older version', async () => {
     const ledger = await openSqliteLedger({ dir })
     await fill(ledger)

@@ -4,7 +4,16 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -235,20 +244,17 @@ describe.each(['sqlite', 'postgres'])('on %s', (kind) => {
   const points = [
     ['archive', 'writing', 5],
     ['archive', 'written', 2],
-    ['archive', 'reading', 1],
-    ['archive', 'dropping', 1],
     ['archive', 'dropping', 2],
     ['archive', 'dropped', 1],
-    ['archive', 'dropped', 3],
     ...(kind === 'sqlite'
-      ? ([1, 2, 3, 4] as const).flatMap((n) => [
-          ['archive', 'commit.before', n] as const,
-          ['archive', 'commit.after', n] as const,
-          ['restore', 'commit.before', n] as const,
-          ['restore', 'commit.after', n] as const,
-        ])
+      ? ([
+          ['archive', 'commit.before', 1],
+          ['archive', 'commit.after', 2],
+          ['restore', 'commit.before', 1],
+          ['restore', 'commit.before', 2],
+          ['restore', 'commit.after', 1],
+        ] as const)
       : []),
-    ['restore', 'restoring', 1],
     ['restore', 'restoring', 12],
   ] as const
 
@@ -257,21 +263,28 @@ describe.each(['sqlite', 'postgres'])('on %s', (kind) => {
     const first = await openAt(original)
     await fill(first)
     const before = await all(first)
+    // A folder is copied as it lies there.
+    if (kind === 'sqlite') await opened.pop()?.close()
     let killed = 0
     for (const [act, point, occurrence] of points) {
       const store = kind === 'sqlite' ? join(dir, `${act}-${point}-${occurrence}`) : await server.newDatabase()
       const to = `${join(dir, `out-${act}-${point}-${occurrence}`)}`
-      const copy = await openAt(store)
-      await copyStore(first, copy)
-      await copy.close()
-      opened.pop()
+      if (kind === 'sqlite') cpSync(original, store, { recursive: true })
+      else {
+        const copy = await openAt(store)
+        await copyStore(first, copy)
+        await copy.close()
+        opened.pop()
+      }
       if (act === 'restore') expect(await child({ store, to, act: 'archive', point: 'none', occurrence: 0 })).toBe(0)
       if ((await child({ store, to, act, point, occurrence })) === 'SIGKILL') killed += 1
       await check(store, to, before)
       expect(await child({ store, to, act, point: 'none', occurrence: 0 })).toBe(0)
-      await check(store, to, before)
-      if (act === 'archive') expect(await child({ store, to, act: 'restore', point: 'none', occurrence: 0 })).toBe(0)
       const whole = await openAt(store)
+      if (act === 'archive') {
+        expect((await whole.runs({ tenant })).filter(({ archived }) => archived !== undefined)).toHaveLength(6)
+        await restoreAll(whole, to)
+      }
       const after = await all(whole)
       for (const [name, value] of before) expect([act, point, name, after.get(name)]).toEqual([act, point, name, value])
       await whole.close()
