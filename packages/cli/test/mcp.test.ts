@@ -44,13 +44,14 @@ test('nothing is a tool before it is accepted by what was shown; a change is sho
   expect(first.code).toBe(0)
   expect(first.out.split('\n')[0]).toMatch(/^TOOL +STATE +EFFECT +ACCEPTED +HASH$/)
   expect(first.out).toMatch(/^notes\.add +quarantined: new +idempotent +never +[0-9a-f]{12}$/m)
-  expect(first.err).toMatch(/next: convoke mcp accept notes add --hash [0-9a-f]{12}, after a look/)
+  expect(first.err).toBe('next: convoke mcp ls notes add\n')
   expect(json((await convoke(['run', 'note', '-o', 'json'])).out)).toMatchObject({ result: 'no such tool' } as never)
 
   const look = await convoke(['mcp', 'ls', 'notes', 'add'])
   expect(look.out).toContain('+ description: Adds a note.')
   const hash = await hashOf('add')
   expect(look.out).toContain(hash)
+  expect(look.err).toBe(`next: convoke mcp accept notes add --hash ${hash.slice(0, 12)}\n`)
 
   const accepted = await convoke([
     'mcp',

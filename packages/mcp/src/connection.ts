@@ -118,7 +118,7 @@ export function openConnection(
     } catch (error) {
       const opened = live
       if (!(error instanceof UnauthorizedError) || opened?.client !== asking) throw error
-      letting ??= letIn(server, opened.transport).finally(() => (letting = undefined))
+      letting ??= letIn(server, opened).finally(() => (letting = undefined))
       if (!(await letting)) throw error
       return await ask()
     }

@@ -55,7 +55,7 @@ export async function openClient(server: McpServer, deps: OpenDeps, onChanged: (
     } catch (error) {
       await client.close().catch(() => undefined)
       try {
-        if (!asked && error instanceof UnauthorizedError && (await letIn(server, transport))) continue
+        if (!asked && error instanceof UnauthorizedError && (await letIn(server, { transport, hide }))) continue
       } catch (refused) {
         throw trouble(server, refused, hide)
       }
@@ -68,13 +68,16 @@ export async function openClient(server: McpServer, deps: OpenDeps, onChanged: (
  * Waits for a person to come back from the authorization server; false where there is nobody.
  * @throws TOOL_FAILED when they come back with nothing that lets us in
  */
-export async function letIn(server: McpServer, transport: Transport): Promise<boolean> {
+export async function letIn(
+  server: McpServer,
+  { transport, hide }: Pick<Opened, 'transport' | 'hide'>,
+): Promise<boolean> {
   if (!('url' in server) || server.authorized === undefined || !(transport instanceof StreamableHTTPClientTransport))
     return false
   try {
     await transport.finishAuth(await server.authorized())
   } catch (error) {
-    throw refusal(server, error instanceof Error ? error.message : String(error))
+    throw refusal(server, saidBy(error, hide))
   }
   return true
 }
@@ -85,6 +88,15 @@ function refusal({ name }: McpServer, why: string): ConvokeError {
     next: 'give the server `bearer`, `headers` or `auth`',
     cause: new Error(why),
   })
+}
+
+/** A server's words, without what it was given; they may end up in a terminal. */
+function saidBy(error: unknown, hide: (text: string) => string): string {
+  const said = hide(error instanceof Error ? error.message : String(error))
+  return said
+    .replace(/\p{Cc}+/gu, ' ')
+    .slice(0, 2_000)
+    .toWellFormed()
 }
 
 /** Whether a server refused us for who we are. It did nothing of what was asked. */
@@ -112,12 +124,7 @@ export function trouble(
       ...(own.next === undefined ? {} : { next: own.next }),
       cause: own.cause,
     })
-  const said = hide(error instanceof Error ? error.message : String(error))
-  // A server's words may end up in a terminal.
-  const why = said
-    .replace(/\p{Cc}+/gu, ' ')
-    .slice(0, 2_000)
-    .toWellFormed()
+  const why = saidBy(error, hide)
   if (notLetIn(error)) return refusal(server, why)
   return new ConvokeError('TOOL_UNREACHABLE', `MCP server ${server.name} cannot be reached: ${why}`, {
     details: { server: server.name, sent: false, ...(stderr === '' ? {} : { stderr: hide(stderr).toWellFormed() }) },

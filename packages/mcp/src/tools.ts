@@ -13,7 +13,7 @@ import { declared, type McpServer } from './server.ts'
 
 export interface McpOptions {
   readonly servers: readonly McpServer[]
-  /** The file of accepted tools, such as `convoke.mcp.json`; commit it. */
+  /** The file of accepted tools, such as `join(import.meta.dirname, 'convoke.mcp.json')`; commit it. */
   readonly pins: string
   /** Names of the app's other tools, which servers may not imitate. */
   readonly own?: readonly string[]

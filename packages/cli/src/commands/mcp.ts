@@ -38,6 +38,8 @@ export async function mcpLs(
     }))
     const all = listed.flatMap(({ tools }) => tools)
     const held = all.filter(({ difference }) => difference !== undefined)
+    const isShown = ({ reasons }: (typeof all)[number]): boolean =>
+      tool !== undefined || options.difference === true || reasons?.includes('new') === false
     out.list(listed, () => {
       const differences = held
         .filter(
@@ -51,16 +53,18 @@ export async function mcpLs(
       for (const error of unreachable) out.error(error)
       const [first] = held
       const [name = '', ...rest] = first?.tool.split('.') ?? []
+      const named = `${name} ${quoted(rest.join('.'))}`
+      // Whoever accepts has seen what.
+      const seen = first !== undefined && isShown(first)
       out.note(
         out.errStyle.faint(
-          first !== undefined
-            ? `next: convoke mcp accept ${name} ${quoted(rest.join('.'))} --hash ${first.hash.slice(0, shownHash)}` +
-                (first.reasons?.includes('new') === true && tool === undefined && options.difference !== true
-                  ? `, after a look: convoke mcp ls ${name} ${quoted(rest.join('.'))}`
-                  : '')
-            : listed.length === 0
+          first === undefined
+            ? listed.length === 0
               ? 'no MCP servers'
-              : 'nothing waits to be accepted',
+              : 'nothing waits to be accepted'
+            : seen
+              ? `next: convoke mcp accept ${named} --hash ${first.hash.slice(0, shownHash)}`
+              : `next: convoke mcp ls ${named}`,
         ),
       )
     }
