@@ -1,7 +1,9 @@
 import { deepFreeze } from '../core/canonical.ts'
+import { isForbidden } from '../core/codes.ts'
 import { ConvokeError, toErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { refOf, type Cause } from '../core/record.ts'
+import type { Denied } from '../contracts/outcome.ts'
 import type { AnyRole } from '../contracts/role.ts'
 import { validate } from '../contracts/schema.ts'
 import type { Scope } from '../replay/scope.ts'
@@ -146,7 +148,15 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
   const { deps, role, options, terms, asking } = ask
   const { engine } = scope
   const { around } = asking
-  const claim = async <T>(operation: Operation): Promise<T> => (await engine.claim(scope, operation)) as T
+  const denied: Denied[] = []
+  const claim = async <T>(operation: Operation): Promise<T> => {
+    try {
+      return (await engine.claim(scope, operation)) as T
+    } catch (error) {
+      noteDenied(denied, operation, error)
+      throw error
+    }
+  }
   const parsed = await validate(role.input, ask.input, `the input of role ${role.name}`)
   const { input, ref, at } = await claim<Requested>(
     requestedOperation({
@@ -187,6 +197,7 @@ async function begin(ask: Ask, scope: Scope, task: Task, meter: Meter): Promise<
     bounds: boundsOf(options, task.path, around),
     evidence: evidenceBook(() => engine.time, deps.redact, session?.segments),
     meter,
+    denied,
     depth: (around?.depth ?? 0) + 1,
     self: { role: role.name, agent: agent.name, version: agent.version, path: task.path },
     claim,
@@ -215,6 +226,12 @@ function boundsOf({ grants }: AskOptions, path: string, around: AskWork | undefi
     ...(around?.role.grants === undefined ? [] : [{ from: `role:${around.role.name}`, grants: around.role.grants }]),
     ...(grants === undefined ? [] : [{ from: `ask:${path}`, grants }]),
   ]
+}
+
+function noteDenied(all: Denied[], { kind, target }: Operation, error: unknown): void {
+  if (kind !== 'call' || target === undefined) return
+  if (!(error instanceof ConvokeError) || !isForbidden(error.code)) return
+  if (!all.some((d) => d.tool === target && d.code === error.code)) all.push({ tool: target, code: error.code })
 }
 
 interface CarriedOut {
@@ -265,6 +282,7 @@ function outcomeOf(accepted: Accepted, work: AskWork, model: string | undefined)
     ...(confidence === undefined ? {} : { confidence }),
     ...(reasoning === undefined ? {} : { reasoning }),
     ...(claims.length === 0 ? {} : { claims: claims as unknown as Json }),
+    ...(work.denied.length === 0 ? {} : { denied: [...work.denied] as unknown as Json }),
     role: role.name,
     agent: agent.name,
     version: agent.version,

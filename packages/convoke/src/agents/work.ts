@@ -1,3 +1,4 @@
+import type { Denied } from '../contracts/outcome.ts'
 import type { AnyRole } from '../contracts/role.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordRef } from '../core/record.ts'
@@ -78,6 +79,8 @@ export interface AskWork {
   readonly bounds: readonly GrantSet[]
   readonly evidence: EvidenceBook
   readonly meter: Meter
+  /** Calls that the agent tried and may not make: part of its outcome. Filled by `claim`. */
+  readonly denied: Denied[]
   /** Asks around this one. */
   readonly depth: number
   readonly self: Requester

@@ -26,6 +26,13 @@ export interface Claim extends StatedClaim {
   readonly evidence: readonly Evidence[]
 }
 
+/** A call that an agent tried and may not make. */
+export interface Denied {
+  readonly tool: string
+  /** SCOPE_DENIED, FLOW_DENIED, POLICY_DENIED, … */
+  readonly code: string
+}
+
 /** What comes back from a task. Frozen. */
 export interface Outcome<T> {
   readonly value: T
@@ -33,6 +40,8 @@ export interface Outcome<T> {
   readonly confidence?: number
   readonly reasoning?: string
   readonly claims: readonly Claim[]
+  /** What the agent tried and may not, each once; absent when there is nothing. Whoever is told may believe it less. */
+  readonly denied?: readonly Denied[]
   /** The record that holds it. */
   readonly record: RecordRef
   readonly role: string

@@ -136,3 +136,10 @@ export const codes = {
 type Described<T extends Record<string, { handling: Handling; says: string }>> = T
 
 export type Code = keyof Described<typeof codes>
+
+const forbidden: ReadonlySet<string> = new Set(['SCOPE_DENIED', 'FLOW_DENIED', 'POLICY_DENIED', 'GUARDRAIL_DENIED'])
+
+/** Whether a code says that a call was forbidden by what the app decided beforehand, and not by a person or an address. */
+export function isForbidden(code: string): boolean {
+  return forbidden.has(code)
+}

@@ -1,4 +1,4 @@
-import { codes, type Code } from '../core/codes.ts'
+import { isForbidden } from '../core/codes.ts'
 import type { ErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordRef } from '../core/record.ts'
@@ -91,7 +91,7 @@ export function rejectionsIn(step: Step): readonly Rejection[] {
 
 function isDenial(error: Json | undefined): boolean {
   const code = text(object(error)?.['code'])
-  return code !== undefined && codes[code as Code]?.handling === 'denied'
+  return code !== undefined && isForbidden(code)
 }
 
 function numbers(p: JsonObject): { repair?: number; of?: number } {

@@ -217,6 +217,8 @@ describe('the loop', () => {
       undefined,
     ])
     expect(shown.map((part) => part.isError === true)).toEqual([true, true, true, true, true, false])
+    // Only what was forbidden is told to whoever asked.
+    expect((run.value as { denied?: unknown }).denied).toEqual([{ tool: 'erp.pay', code: 'SCOPE_DENIED' }])
     expect(run.entries.filter((e) => e.payload['op'] === 'call').map((e) => e.record.path)).toEqual(
       expect.arrayContaining(['check/erp.getOrder:2', 'check/erp.getOrder:3', 'check/erp.getOrder:4']),
     )
