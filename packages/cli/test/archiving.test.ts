@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@convoke/postgres/embedded'
+import { newSigningKey } from 'convoke/views'
 import { ageOf } from '../src/commands/archive.ts'
 import { json, place, type Place } from './support/cli.ts'
 
@@ -45,7 +46,9 @@ describe.each(['folder', 'postgres'])('store archive and restore, %s', (kind) =>
     expect(await cli('run', 'counting', '--input', '2', '--id', 'r_done')).toMatchObject({ code: 0 })
     const invoice = `{"number":"${kind}","amount":"5.00"}`
     expect(await cli('run', 'payment', '--input', invoice, '--id', 'r_waits')).toMatchObject({ code: 3 })
-    expect(await cli('audit', 'export', '--out', `signed-${kind}.json`)).toMatchObject({ code: 0 })
+    writeFileSync(join(at.dir, `${kind}.key`), newSigningKey())
+    const signed = ['--out', `signed-${kind}.json`, '--key', `${kind}.key`]
+    expect(await cli('audit', 'export', ...signed)).toMatchObject({ code: 0 })
     const shown = (await cli('show', 'r_done', '-o', 'json')).out
 
     const none = json((await cli('store', 'archive', '--older-than', '1d', '--to', to, '-o', 'json')).out)

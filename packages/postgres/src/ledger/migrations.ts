@@ -5,7 +5,7 @@ import { owning } from './function-owning.ts'
 import { watching } from './function-watch.ts'
 import { rebuild } from './function-rebuild.ts'
 import { functions } from './functions.ts'
-import { archiveTables } from './tables-archive.ts'
+import { archiveTables, closing } from './tables-archive.ts'
 import { lists } from './tables-lists.ts'
 import { tables } from './tables.ts'
 
@@ -29,6 +29,6 @@ export const migrations: readonly Migration[] = [
   { number: 3, what: 'append of one stream', sql: appendOne },
   { number: 4, what: 'lists by tag and by tenant', sql: lists },
   { number: 5, what: 'looks that say who is suspected', sql: watching },
-  { number: 6, what: 'archives', sql: archiveTables + archiveFunctions },
+  { number: 6, what: 'archives', sql: archiveTables + archiveFunctions + closing },
   { number: 7, what: 'lists written anew', sql: rebuild },
 ]

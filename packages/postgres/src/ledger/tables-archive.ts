@@ -13,10 +13,14 @@ export const changedAt = `((doc->>'updatedAt')::double precision)`
 
 export const archiveTables: string = `
 CREATE TABLE $S.orphans(blob bigint PRIMARY KEY, since timestamptz NOT NULL DEFAULT clock_timestamp());
-ALTER TABLE $S.streams ADD CONSTRAINT streams_archived CHECK (archived = 0 OR (seq = archived AND owner IS NULL)) NOT VALID;
 ALTER TABLE $S.runs ADD COLUMN v integer NOT NULL DEFAULT 1;
 ALTER TABLE $S.approvals ADD COLUMN v integer NOT NULL DEFAULT 1;
 CREATE INDEX runs_archivable ON $S.runs(tenant, ${changedAt}, run) WHERE ${archivable};
 CREATE INDEX runs_parent ON $S.runs(tenant, (doc->>'parent')) WHERE doc->>'parent' IS NOT NULL;
 CREATE INDEX runs_fork ON $S.runs(tenant, (doc->>'forkOf')) WHERE doc->>'forkOf' IS NOT NULL;
+`
+
+/** The last thing of the step: from here to its end every append waits. */
+export const closing: string = `
+ALTER TABLE $S.streams ADD CONSTRAINT streams_archived CHECK (archived = 0 OR (seq = archived AND owner IS NULL)) NOT VALID;
 `
