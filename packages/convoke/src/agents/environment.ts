@@ -4,13 +4,15 @@ import type { Json } from '../core/json.ts'
 import type { AnyRole } from '../contracts/role.ts'
 import { jsonSchemaOf } from '../contracts/schema.ts'
 import { noPolicy } from '../policy/policy.ts'
+import { railName } from '../gateway/guardrail.ts'
+import { textRailsOf } from '../gateway/guard-run.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Agent } from './define.ts'
 import { toolsOf } from './tools.ts'
 import type { AgentDeps } from './work.ts'
 
 /**
- * What shapes an ask's result besides its input (R9): contract, agent and its code, model, tools, policy; and the same
+ * What shapes an ask's result besides its input (R9): contract, agent and its code, model, tools, policy, guardrails; and the same
  * of the roles that it may ask.
  */
 export function environmentOf(deps: AgentDeps, role: AnyRole, agent: Agent | undefined): Json {
@@ -23,11 +25,16 @@ function within(deps: AgentDeps, role: AnyRole, agent: Agent | undefined, around
     const asked = here.has(name) ? undefined : deps.roles.get(name)
     return asked === undefined ? [] : [within(deps, asked, boundTo(deps, asked), here)]
   })
+  const rails = [
+    ...textRailsOf(deps.gateway.guardrails, role.name, 'prompt'),
+    ...textRailsOf(deps.gateway.guardrails, role.name, 'answer'),
+  ]
   return {
     role: role.name,
     contract: contractOf(role),
     policy: (deps.gateway.policy ?? noPolicy).version,
     tools: toolsOf(deps, role).map(toolDigest),
+    ...(rails.length === 0 ? {} : { guardrails: [...new Set(rails.map(railName))].sort() }),
     ...(asks.length === 0 ? {} : { asks }),
     ...(agent === undefined ? {} : { agent: agent.name, version: agent.version, digest: agent.digest }),
     ...(agent?.work === 'model' ? { model: modelId(deps, agent.model) } : {}),
