@@ -46,8 +46,10 @@ export function statusBoard(): StatusBoard {
   }
 
   /** A run that hangs here may have been taken over: those who wait for one look as well, but rarely. */
-  function callOthers(): void {
-    for (const [key, set] of [...listeners]) {
+  function callOthers(keys: Iterable<string> = [...listeners.keys()]): void {
+    for (const key of keys) {
+      const set = listeners.get(key)
+      if (set === undefined) continue
       if (!driven.has(key)) for (const listener of [...set]) listener()
       else
         slow ??= setTimeout(() => {
@@ -85,8 +87,7 @@ export function statusBoard(): StatusBoard {
     },
     anyChanged(changed) {
       if (changed !== undefined) {
-        const keys = new Set(changed.map(({ tenant, stream }) => keyOf({ tenant, stream: runStream(runIdOf(stream)) })))
-        for (const key of keys) if (!driven.has(key)) for (const listener of [...(listeners.get(key) ?? [])]) listener()
+        callOthers(new Set(changed.map(({ tenant, stream }) => keyOf({ tenant, stream: runStream(runIdOf(stream)) }))))
         return
       }
       if (timer !== undefined || waiting === 0) return
