@@ -76,3 +76,13 @@ test('who waits for a run that ended here is given its last record', () => {
   board.changed(ref('a'))
   expect(heard).toEqual([last, undefined])
 })
+
+test('a change that says which runs it may concern calls those who wait for them, by run or by inbox, and nobody else', () => {
+  const board = statusBoard()
+  const heard: string[] = []
+  for (const run of ['a', 'b', 'c', 'd']) board.on(ref(run), () => heard.push(run))
+  board.driven(ref('c'))
+  board.anyChanged([ref('a'), { tenant: 't', stream: 'inbox/b' }, ref('c'), { tenant: 'other', stream: 'run/d' }])
+  expect(heard).toEqual(['a', 'b'])
+  board.close()
+})
