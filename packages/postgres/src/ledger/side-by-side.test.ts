@@ -99,6 +99,24 @@ test('what is archived is closed to older workers as well, and builds that know 
   await ledger.close()
 })
 
+test('what is added is open to the role of workers as the tables before', async () => {
+  const { where } = targetOf(url)
+  await migrate(query, '"convoke"', where, migrations.slice(0, 3))
+  await query(`CREATE ROLE workers_of_old; GRANT USAGE ON SCHEMA convoke TO workers_of_old;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA convoke TO workers_of_old;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA convoke TO workers_of_old`)
+  await migrate(query, '"convoke"', where)
+  try {
+    await query('SET ROLE workers_of_old')
+    await begin('theirs', ['a'])
+    expect(await query('SELECT tag FROM convoke.run_tags')).toEqual([['a']])
+    await query(`SELECT convoke.put_blobs_1('{t}', '{00}', '{x}', '{00}')`)
+    expect(await query('SELECT count(*) FROM convoke.orphans')).toEqual([['0']])
+  } finally {
+    await query('RESET ROLE; DROP OWNED BY workers_of_old; DROP ROLE workers_of_old')
+  }
+})
+
 test('numbers of steps go up by one', () => {
   expect(migrations.map(({ number }) => number)).toEqual(migrations.map((_, at) => at + 1))
 })

@@ -1,3 +1,5 @@
+import { sameGrants } from './tables-lists.ts'
+
 // Ended runs out of the tables and back. `streams.archived` says where an archived stream ended; its hash, epoch and
 // name stay, and so does the run's row. Whatever build writes: the constraint refuses it for an archived stream.
 //
@@ -13,6 +15,7 @@ export const changedAt = `((doc->>'updatedAt')::double precision)`
 
 export const archiveTables: string = `
 CREATE TABLE $S.orphans(blob bigint PRIMARY KEY, since timestamptz NOT NULL DEFAULT clock_timestamp());
+${sameGrants('orphans')}
 ALTER TABLE $S.runs ADD COLUMN v integer NOT NULL DEFAULT 1;
 ALTER TABLE $S.approvals ADD COLUMN v integer NOT NULL DEFAULT 1;
 CREATE INDEX runs_archivable ON $S.runs(tenant, ${changedAt}, run) WHERE ${archivable};

@@ -3,10 +3,25 @@
 //
 // Filled by a trigger, since workers of the version before make runs as well.
 
+/** Whoever may do something with runs may do the same with a table that was added: workers have a role of their own. */
+export function sameGrants(table: string): string {
+  return `
+DO $$
+DECLARE
+  g record;
+BEGIN
+  FOR g IN SELECT a.privilege_type AS may, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS who
+      FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.oid = '$S.runs'::regclass AND a.grantee <> c.relowner LOOP
+    EXECUTE format('GRANT %s ON $S.${table} TO %s', g.may, g.who);
+  END LOOP;
+END $$;`
+}
+
 export const lists: string = `
 CREATE TABLE $S.run_tags(
   tenant text COLLATE "C" NOT NULL, tag text COLLATE "C" NOT NULL, started double precision NOT NULL,
   run text COLLATE "C" NOT NULL, PRIMARY KEY(tenant, tag, started, run));
+${sameGrants('run_tags')}
 CREATE FUNCTION $S.tag_1() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
   INSERT INTO $S.run_tags(tenant, tag, started, run)
