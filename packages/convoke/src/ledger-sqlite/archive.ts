@@ -49,12 +49,15 @@ export function createArchive(parts: {
   const findRun = db.prepare('SELECT row FROM runs WHERE tenant = ? AND run = ?')
   const findEnded = db.prepare(
     `SELECT row FROM runs WHERE tenant = :tenant AND ${archivable} AND ${changedAt} < :before
-       AND (${changedAt}, run) > (:at, :run) ORDER BY ${changedAt}, run LIMIT :limit`,
+       AND ${changedAt} >= :at AND (${changedAt}, run) > (:at, :run) ORDER BY ${changedAt}, run LIMIT :limit`,
   )
-  const relativesBy = (member: string): string =>
-    `SELECT run, row FROM runs WHERE tenant = :tenant AND json_extract(row, '$.${member}') IS NOT NULL
-       AND json_extract(row, '$.${member}') = :run`
-  const findRelatives = db.prepare(`${relativesBy('parent')} UNION ${relativesBy('forkOf')} ORDER BY run`)
+  // One after the other: as a union, in order, they would walk all runs of the tenant.
+  const findRelatives = ['parent', 'forkOf'].map((member) =>
+    db.prepare(
+      `SELECT row FROM runs WHERE tenant = :tenant AND json_extract(row, '$.${member}') IS NOT NULL
+         AND json_extract(row, '$.${member}') = :run`,
+    ),
+  )
   const findBlob = db.prepare('SELECT type, bytes FROM blobs WHERE tenant = ? AND hash = ?')
   const findMessages = db.prepare('SELECT id, seq FROM messages WHERE stream = ?')
   findMessages.setReturnArrays(true)
@@ -65,7 +68,10 @@ export function createArchive(parts: {
     'INSERT INTO orphans(blob, since) VALUES (?, ?) ON CONFLICT DO UPDATE SET since = excluded.since',
   )
   const dropRows = ['records', 'folds', 'messages'].map((table) => db.prepare(`DELETE FROM ${table} WHERE stream = ?`))
-  const dropApprovals = db.prepare('DELETE FROM approvals WHERE tenant = ? AND run = ?')
+  const dropApprovals = db.prepare(
+    // By its own key alone it would walk all approvals of the tenant.
+    'DELETE FROM approvals WHERE tenant = ?1 AND id IN (SELECT a.id FROM approvals a WHERE a.tenant = ?1 AND a.run = ?2)',
+  )
   const close = db.prepare(
     'UPDATE streams SET archived = ?, head = unhex(?), epoch = epoch + 1, owner = NULL WHERE id = ?',
   )
@@ -102,7 +108,13 @@ export function createArchive(parts: {
   }
 
   function relatives(tenant: string, run: string): RunRow[] {
-    return (findRelatives.all({ tenant, run }) as { row: string }[]).map(({ row }) => JSON.parse(row) as RunRow)
+    const found = new Map<string, RunRow>()
+    for (const find of findRelatives)
+      for (const { row } of find.all({ tenant, run }) as { row: string }[]) {
+        const one = JSON.parse(row) as RunRow
+        found.set(one.run, one)
+      }
+    return [...found.values()].sort((x, y) => (x.run < y.run ? -1 : 1))
   }
 
   function checkStream(tenant: string, { stream, seq, hash }: StreamHead): Stream {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createArchive } from './archive.ts'
 import { createMemory } from './streams.ts'
 import { createBlobs } from './blobs.ts'
 import { createQueries } from './queries.ts'
@@ -43,6 +44,9 @@ interface Step {
   readonly detail: string
 }
 
+const stepsOf = (text: string): string[] =>
+  (db.prepare(`EXPLAIN QUERY PLAN ${text}`).all() as unknown as Step[]).map(({ detail }) => detail)
+
 /** The steps of a plan that walk or sort a whole table. */
 function costly(text: string): string[] {
   const steps = db.prepare(`EXPLAIN QUERY PLAN ${text}`).all() as unknown as Step[]
@@ -82,6 +86,29 @@ test('lists of runs, approvals, due timers and reads walk an index', () => {
   expect(texts.size).toBeGreaterThan(50)
   const wrong = [...texts].map((text) => ({ text, steps: costly(text) })).filter(({ steps }) => steps.length > 0)
   expect(wrong).toEqual([])
+})
+
+test('so does archiving', () => {
+  texts.clear()
+  const watched = noting()
+  const memory = createMemory(watched)
+  const parts = { db: watched, memory, blobs: createBlobs(watched, memory) } as unknown as Parameters<
+    typeof createArchive
+  >[0]
+  createArchive(parts)
+  // What looks for content goes through positions, portion by portion.
+  const asked = [...texts].filter(
+    (text) => /^(SELECT|DELETE|UPDATE)/.test(text) && !/ORPHANS|:upTo|UNIXEPOCH/i.test(text),
+  )
+  expect(asked.length).toBeGreaterThan(15)
+  const wrong = asked
+    .map((text) => ({
+      text,
+      steps: [...costly(text), ...stepsOf(text).filter((detail) => detail.endsWith('(tenant=?)'))],
+    }))
+    .filter(({ steps }) => steps.length > 0)
+  expect(wrong).toEqual([])
+  expect(stepsOf(`DELETE FROM approvals WHERE tenant = 't' AND run = 'r'`)[0]).toMatch(/\(tenant=\?\)$/)
 })
 
 test('the test sees a walk over a whole table, and a sort', () => {
