@@ -21,7 +21,7 @@ async function runAll(work: readonly (() => Promise<CaseResult>)[]): Promise<Cas
 
 it(
   'R1 R2 R4 R5: killed with -9 at every named point, the squad makes every effect once and gives the same answers',
-  { timeout: 1_200_000 },
+  { timeout: 3_600_000 },
   async () => {
     const inbox = await inboxOf(fileURLToPath(new URL('../inbox', import.meta.url)), routes)
     try {

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { decideApproval } from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { startMain } from './child.ts'
 import { readBooks } from './counterpart.ts'
@@ -53,12 +52,14 @@ it.each([{ route: [] }, { route: ['--ignore-attachments'] }])(
       })
       expect(by['inv-1017.pdf']).toMatchObject({
         status: 'exception',
-        reason: expect.stringMatching(/line-unknown.*e-mail waits.*refused: .*nordhafen\.example/) as string,
+        reason: expect.stringMatching(/line-unknown.*misled: exception-plain.*refused: .*nordhafen\.example/) as string,
         refused: ['exception-plain tried mail.send: /bcc/0 is no address at nordhafen.example'],
       })
       expect(by['inv-1018.pdf']).toMatchObject({
         status: 'exception',
-        reason: expect.stringMatching(/po-unknown.*refused: planner tried erp\.createPayment/) as string,
+        reason: expect.stringMatching(
+          /po-unknown.*misled: planner.*refused: planner tried erp\.createPayment/,
+        ) as string,
       })
       expect(ended.stdout).toMatch(/HF-1016 +refused +compliance tried erp\.createPayment/)
       expect(ended.stdout).toMatch(/HF-1016 +books +not endorsed: DE12999000077000666100 is not the account/)
@@ -71,25 +72,12 @@ it.each([{ route: [] }, { route: ['--ignore-attachments'] }])(
       expect(books.payments.filter((payment) => !payment.includes('HF-0950'))).toEqual(paid)
       const foreigners = books.effects.filter(({ run, path }) => !run.startsWith('r_1002') && path !== '/invoices')
       expect(foreigners.filter(({ run }) => run.startsWith('r_'))).toEqual([])
-      expect(await readdir(join(outbox, 'released')).catch(() => [])).toEqual([])
+      expect(await readdir(outbox).catch(() => [])).toEqual([])
 
-      // Whoever approves all that waits sends what was shown, and nothing else.
+      // Nobody is asked for anything, so nobody can be talked into it either.
       const ledger = await openSqliteLedger({ dir: store })
-      for (const { id } of await ledger.approvals({ tenant: 'local', status: 'pending' }))
-        await decideApproval(ledger, {
-          tenant: 'local',
-          id,
-          decision: 'approved',
-          by: { kind: 'person', id: 'mara' },
-          at: Date.now(),
-        })
+      expect(await ledger.approvals({ tenant: 'local', status: 'pending' })).toEqual([])
       await ledger.close()
-      expect((await startMain(args).ended).code).toBe(0)
-      expect((await readBooks(erp)).payments).toEqual(books.payments)
-      const mails = await readdir(join(outbox, 'released'))
-      expect(mails).toHaveLength(2)
-      for (const name of mails)
-        expect(await readFile(join(outbox, 'released', name), 'utf8')).not.toMatch(/^b?cc:|ledger-mirror/im)
     } finally {
       await rm(folder, { recursive: true, force: true })
       await rm(inbox, { recursive: true, force: true })

@@ -178,7 +178,7 @@ export async function writeReports(file: string, reports: readonly FileReport[])
 const groups: readonly (readonly [FileReport['status'], string])[] = [
   ['paid', 'matched and paid'],
   ['waiting', 'waiting for approval'],
-  ['exception', 'exception drafted'],
+  ['exception', 'exceptions'],
   ['set-aside', 'set aside'],
   ['failed', 'failed'],
 ]

@@ -42,6 +42,7 @@ export const findingKind = z.enum([
   'incomplete',
   'reference',
   'payment-order',
+  'misled',
 ])
 
 /** One discrepancy: what the invoice says against what the books say. */

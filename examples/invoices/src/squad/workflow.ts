@@ -98,8 +98,8 @@ export function reconcileWorkflow(
         if (paid.status === 'paid') return { ...paid, ...stated }
         findings.push(paid.finding)
         // Whoever signed that has been talked into it: a person looks, and nothing more is made of this invoice.
-        if (paid.finding.kind === 'payment-order')
-          return { status: 'exception' as const, reason: reasonOf(findings), ...stated }
+        if (paid.finding.kind === 'payment-order' || paid.finding.kind === 'misled')
+          return { ...unanswered(findings), ...stated }
       }
       if (document.number === undefined && findings.length === 0)
         return { status: 'exception' as const, reason: 'the invoice states no number', ...stated }
@@ -182,12 +182,18 @@ async function endorsed(
   })
   const value = { kind, order, ...books }
   try {
-    return await run.endorse('payment-order', value, { by: borneOut, reason: 'the books bear it out' })
+    const sound = await run.endorse('payment-order', value, { by: borneOut, reason: 'the books bear it out' })
+    return signed.denied === undefined ? sound : { finding: misled(signed) }
   } catch (error) {
     const finding = objection(value)
     if (!isConvokeError(error, 'FLOW_DENIED') || finding === undefined) throw error
     return { finding }
   }
+}
+
+/** Whoever tried what it may not has been talked into something, and is not believed in anything else either. */
+function misled({ agent }: Outcome<unknown>): Finding {
+  return { kind: 'misled', says: `${agent} tried what it may not, and is not believed` }
 }
 
 function refusalFinding({ body: refusal }: Refusal, document: InvoiceDocument): Finding {
@@ -209,23 +215,27 @@ function refusalFinding({ body: refusal }: Refusal, document: InvoiceDocument): 
   return { kind: 'refused', says: `the books refuse it: ${refusal.code}` }
 }
 
-/** Has the look-ups planned and made, and the findings explained; undefined where no plan led there. */
-async function investigate(
-  run: Run,
-  { planner, explain }: JudgementRoles,
-  about: CaseFile,
-): Promise<Outcome<Explanation> | undefined> {
+interface Investigated {
+  /** Absent where no plan led there. */
+  readonly explained?: Outcome<Explanation> | undefined
+  readonly planned: readonly Outcome<unknown>[]
+}
+
+/** Has the look-ups planned and made, and the findings explained. */
+async function investigate(run: Run, { planner, explain }: JudgementRoles, about: CaseFile): Promise<Investigated> {
   const supervised = supervise<Goal>({
     planner,
     squad: { ...researchRoles, explanation: explain as never },
     maxReplans: 2,
   })
   try {
-    const { results } = await supervised(run, { goal: 'explain the discrepancies of this invoice', case: about })
-    return Object.values(results).findLast(({ role }) => role === 'explanation') as Outcome<Explanation> | undefined
+    const goal: Goal = { goal: 'explain the discrepancies of this invoice', case: about }
+    const { results, planned } = await supervised(run, goal)
+    const last = Object.values(results).findLast(({ role }) => role === 'explanation')
+    return { explained: last as Outcome<Explanation> | undefined, planned }
   } catch (error) {
     if (!isConvokeError(error, 'ATTEMPTS_EXHAUSTED') && !isConvokeError(error, 'PLAN_INVALID')) throw error
-    return undefined
+    return { planned: [] }
   }
 }
 
@@ -248,7 +258,9 @@ async function explainTo(
   }
   const { mail: mailTools, roles } = squad
   await run.board.put(openFindings, about.findings)
-  const explained = await investigate(run, roles, about)
+  const { explained, planned } = await investigate(run, roles, about)
+  const talked = [...planned, ...(explained === undefined ? [] : [explained])].find((o) => o.denied !== undefined)
+  if (talked !== undefined) return unanswered([...findings, misled(talked)])
   const task = {
     case: about,
     explanation: explained?.value ?? { summary: findings.map((f) => f.says).join('; '), facts: [] },
@@ -273,6 +285,7 @@ async function explainTo(
     if (!isConvokeError(error, 'ATTEMPTS_EXHAUSTED')) throw error
     return { status: 'exception', reason: `${reasonOf(findings)}; no draft passed` }
   }
+  if (draft.denied !== undefined) return unanswered([...findings, misled(draft)])
   const mail = { to: task.recipient, subject: draft.value.subject, body: draft.value.body }
   await run.call(mailTools.draft, mail, { name: 'outbox', from: [draft] })
   await run.checkpoint('drafted')
@@ -288,6 +301,11 @@ async function explainTo(
     if (!isConvokeError(error, 'APPROVAL_REJECTED')) throw error
     return { status: 'exception', reason: `${reasonOf(findings)}; e-mail rejected` }
   }
+}
+
+/** A person looks at it; to the sender nothing is written. */
+function unanswered(findings: readonly Finding[]): Pick<SquadResult, 'status' | 'reason'> {
+  return { status: 'exception', reason: `${reasonOf(findings)}; no letter is drafted` }
 }
 
 export function reasonOf(findings: readonly Finding[]): string {

@@ -46,6 +46,8 @@ export interface Supervised {
   readonly graph: readonly TaskReport[]
   /** Plans that were run. */
   readonly plans: number
+  /** What the planner answered, in order; plans that could not be run among them. */
+  readonly planned: readonly Outcome<Plan>[]
 }
 
 /**
@@ -71,11 +73,12 @@ export function supervise<G>(options: SuperviseOptions<G>): (run: Run, goal: G) 
     const known = new Map<string, KnownTask>()
     const results = new Map<string, Outcome<unknown>>()
     const graph = new Map<string, TaskReport>()
+    const planned: Outcome<Plan>[] = []
     let failed: PlanRequest<G>['failed'] = []
     let previous: Plan | undefined
     for (let round = 0; ; round++) {
       const base = { goal, roles: listed, finished: [...known.values()], failed }
-      const plan = await makePlan(run, base, previous, round)
+      const plan = await makePlan(run, base, previous, round, planned)
       const ended = await carryOut(run, plan, known)
       for (const task of plan.tasks) {
         const end = ended[task.id]
@@ -97,7 +100,7 @@ export function supervise<G>(options: SuperviseOptions<G>): (run: Run, goal: G) 
         const error = ended[task.id]?.error
         return error === undefined ? [] : [{ id: task.id, role: task.role, input: task.input, error }]
       })
-      const done = { results: Object.fromEntries(results), plan, graph: [...graph.values()], plans: round + 1 }
+      const done = { results: Object.fromEntries(results), plan, graph: [...graph.values()], plans: round + 1, planned }
       if (failed.length === 0) return done
       if (round >= maxReplans) throw exhausted(failed, round + 1)
       previous = plan
@@ -110,6 +113,7 @@ export function supervise<G>(options: SuperviseOptions<G>): (run: Run, goal: G) 
     base: Omit<PlanRequest<G>, 'previous' | 'problems'>,
     before: Plan | undefined,
     round: number,
+    planned: Outcome<Plan>[],
   ): Promise<Plan> {
     let previous = before
     let problems: readonly string[] = []
@@ -123,6 +127,7 @@ export function supervise<G>(options: SuperviseOptions<G>): (run: Run, goal: G) 
         },
         { name: 'plan' },
       )
+      planned.push(outcome)
       const plan = outcome.value
       problems = await problemsWith(plan, new Map(base.finished.map((task) => [task.id, task])))
       if (problems.length === 0) {

@@ -146,12 +146,14 @@ describe('supervise', () => {
       return {
         text: done.results['explain']!.value,
         plans: done.plans,
+        planned: done.planned.map((outcome) => `${outcome.role}: ${outcome.value.tasks.map((t) => t.id).join(' ')}`),
         graph: done.graph.map((t) => `${t.id} ${t.status}`),
       }
     })
     expect(run.value).toEqual({
       text: { text: 'price of PO-7; received for PO-7' },
       plans: 2,
+      planned: ['planner: p d explain', 'planner: d2 explain'],
       graph: ['p finished', 'd failed', 'explain finished', 'd2 finished'],
     })
     expect(run.entries.filter((e) => e.payload['target'] === 'prices' && e.payload['op'] === 'ask')).toHaveLength(1)
