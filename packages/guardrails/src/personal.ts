@@ -149,34 +149,48 @@ const personDigits = 8
 
 function persons(text: string, words: readonly Word[], countries: readonly string[]): TextFinding[] {
   const validators = countries.flatMap((country) => personValidators[country] ?? [])
+  const known = new Map<string, boolean>()
+  const isPerson = (compact: string, written: string): boolean =>
+    validators.some((validator) => {
+      const checked = validator.validate(written)
+      if (!checked.isValid || !checked.isIndividual) return false
+      // With gaps it counts where it is written as its country writes it; short ones of digits alone do not without.
+      return written === compact
+        ? compact.length > 9 || /[A-Za-z]/.test(compact)
+        : written === validator.format(compact)
+    })
   const found: TextFinding[] = []
   let done = 0
-  for (const [i, { start }] of words.entries()) {
-    if (start < done) continue
-    const run = runFrom(text, words, i, { letters: 20, groups: 7 }, (compact, written) => {
-      if (compact.length < personDigits || (compact.match(/\d/g) ?? []).length < personDigits) return false
-      return validators.some((validator) => {
-        const checked = validator.validate(written)
-        if (!checked.isValid || !checked.isIndividual) return false
-        // With gaps it counts where it is written as its country writes it; short ones of digits alone do not without.
-        return written === compact
-          ? compact.length > 9 || /[A-Za-z]/.test(compact)
-          : written === validator.format(compact)
+  // Each number that is none comes as an error; where it was made is what costs most of it, and nobody reads that.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    for (const [i, { start }] of words.entries()) {
+      if (start < done) continue
+      const run = runFrom(text, words, i, { letters: 16, groups: 7 }, (compact, written) => {
+        if (compact.length < personDigits || (compact.match(/\d/g) ?? []).length < personDigits) return false
+        let is = known.get(written)
+        if (is === undefined) known.set(written, (is = isPerson(compact, written)))
+        return is
       })
-    })
-    if (run === undefined) continue
-    found.push({ ...run, kind: 'person number' })
-    done = run.end
+      if (run === undefined) continue
+      found.push({ ...run, kind: 'person number' })
+      done = run.end
+    }
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
   return found
 }
 
-/** No telephone number is longer, written with its gaps. */
+/** No telephone number is longer, written with its gaps; the shortest that are found have so many digits. */
 const phoneSpan = 40
+const phoneDigits = 6
 
 function phones(text: string, countries: readonly CountryCode[]): TextFinding[] {
   const found: TextFinding[] = []
   const take = (from: number, piece: string, country?: CountryCode): void => {
+    if ((piece.match(/\d/g) ?? []).length < phoneDigits) return
     for (const { startsAt, endsAt } of findPhoneNumbersInText(piece, country))
       found.push({ start: from + startsAt, end: from + endsAt, kind: 'phone' })
   }
