@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Ledger } from 'convoke'
 import { createChain } from 'convoke/testing'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../embedded.ts'
+import { createArchive } from './archive.ts'
 import { createDatabase, type Database, type Query } from './database.ts'
 import { openPostgresLedger, targetOf } from './open.ts'
 import { createQueries } from './queries.ts'
@@ -116,7 +117,14 @@ test('lists of runs, approvals, due timers and reads touch about as many rows as
   await reads.head({ tenant, stream: 'run/r20' })
   await reads.heads(tenant, { after: 'run/r20', limit })
   await reads.dependents(tenant, 'run/r20@1')
-  expect(asked.size).toBeGreaterThan(25)
+  const nothing = { tell: () => undefined, putBlobs: () => Promise.resolve() }
+  const shapes = createShapes(watched, '"convoke"')
+  const archive = createArchive({ database: watched, schema: '"convoke"', reads, shapes, ...nothing })
+  await archive.ended({ tenant, before: 1e9, limit })
+  await archive.ended({ tenant, before: 1e9, limit, after: { run: 'r20', updatedAt: 1_000 } })
+  await archive.relatives({ tenant, stream: 'run/r20' })
+  for await (const _ of archive.export(tenant, ['run/r20']));
+  expect(asked.size).toBeGreaterThan(30)
   const wrong: unknown[] = []
   // A limit for each status, or for each priority, and what is looked up for each row.
   for (const [text, values] of asked) {
