@@ -1,4 +1,4 @@
-import { canonicalize, decode } from '../core/canonical.ts'
+import { settle as settled } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import { labelsJson } from '../core/labels.ts'
 import { mayConcern } from '../policy/decide.ts'
@@ -44,11 +44,13 @@ export function callOperation(
   options: CallOptions = {},
   undo?: Undo,
 ): Operation {
+  const canonical = input === undefined ? undefined : settled(input)
+  const { businessKey } = options
   const call: Call = {
     deps,
     caller,
     tool,
-    input: input === undefined ? null : decode(canonicalize(input)),
+    input: canonical?.value ?? null,
     options,
     timeoutMs: options.timeoutMs ?? tool.timeoutMs,
   }
@@ -57,16 +59,10 @@ export function callOperation(
     name: options.name ?? tool.name,
     target: tool.name,
     version: tool.version,
-    input: { input, ...(options.businessKey === undefined ? {} : { businessKey: options.businessKey }) },
+    input: { input, ...(businessKey === undefined ? {} : { businessKey }) },
+    ...(canonical === undefined || businessKey !== undefined ? {} : { inputText: `{"input":${canonical.text}}` }),
     declared: true,
-    environment: {
-      effect: tool.effect,
-      policy: deps.policy?.version ?? noPolicy.version,
-      tool: toolDigest(tool),
-      ...(caller.role === undefined ? {} : { role: caller.role }),
-      ...(options.approval === undefined ? {} : { approval: options.approval }),
-      ...guardedBy(deps, tool.name),
-    },
+    environment: environmentOf(deps, caller, tool, options),
     ...(options.from === undefined ? {} : { from: options.from }),
     ...(options.flow === undefined ? {} : { flow: options.flow }),
     ...(caller.actor === undefined ? {} : { actor: caller.actor }),
@@ -77,8 +73,35 @@ export function callOperation(
   }
 }
 
+const environments = new WeakMap<AnyTool, Map<string, JsonObject>>()
+const maxEnvironments = 100
+
+/** What shapes a result besides the arguments; one object for all calls that it is the same for. */
+function environmentOf(deps: GatewayDeps, caller: Caller, tool: AnyTool, { approval }: CallOptions): JsonObject {
+  const policy = deps.policy?.version ?? noPolicy.version
+  const guarded = guardedBy(deps, tool.name)
+  const key = JSON.stringify([policy, caller.role, approval, guarded])
+  let known = environments.get(tool)
+  if (known === undefined) environments.set(tool, (known = new Map()))
+  const found = known.get(key)
+  if (found !== undefined) return found
+  const made = Object.freeze({
+    effect: tool.effect,
+    policy,
+    tool: toolDigest(tool),
+    ...(caller.role === undefined ? {} : { role: caller.role }),
+    ...(approval === undefined ? {} : { approval }),
+    ...guarded,
+  })
+  if (known.size < maxEnvironments) known.set(key, made)
+  return made
+}
+
+const unguarded = Object.freeze({})
+
 /** Names and versions of the guardrails that a result passed (R9). */
 function guardedBy({ guardrails }: GatewayDeps, tool: string): { readonly guardrails?: readonly string[] } {
+  if (guardrails === undefined || guardrails.length === 0) return unguarded
   const rails = new Set([...railsOf(guardrails, tool, 'input'), ...railsOf(guardrails, tool, 'output')].map(railName))
   return rails.size === 0 ? {} : { guardrails: [...rails].sort() }
 }
@@ -103,7 +126,11 @@ function mayHold({ deps, tool, options }: Call): boolean {
 }
 
 async function run(call: Call, task: Task): Promise<Completion> {
-  await task.durable()
+  // What goes outside before there is an intent waits here: guardrails may ask somebody, and what stands on record may be
+  // gone on with. The rest waits for its intent's own commit (R2), which then carries what came before as well.
+  const { deps, tool } = call
+  const asksOutside = railsOf(deps.guardrails, tool.name, 'input').length > 0
+  if (asksOutside || task.history.length > 0) await task.durable()
   for (let i = 0; i < maxRounds; i++) {
     const done = await round(call, task, fold(task.history))
     if (done !== undefined) return done.extra?.['judging'] === undefined ? withJudging(done, task) : done
@@ -204,6 +231,8 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
   if (s.retry !== undefined) await pause(call, task, s.retry.until)
   const { action } = passed
   if (action.businessKey !== undefined && tool.effect !== 'read') {
+    // A reservation stands for good: what led to it must stand as well.
+    await task.durable()
     try {
       await reserve(call.deps.ledger, {
         tenant: task.tenant,

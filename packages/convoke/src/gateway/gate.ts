@@ -75,7 +75,8 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     input,
     ...(businessKey === undefined ? {} : { businessKey }),
   }
-  const hash = actionHash(action, deps.keyed)
+  let hashed: string | undefined
+  const hash = (): string => (hashed ??= actionHash(action, deps.keyed))
   const flow = judgeFlow({
     labels: task.labels,
     input,
@@ -109,7 +110,7 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
   const ancestor =
     tool.effect === 'read' || deps.effects === undefined
       ? undefined
-      : await deps.ancestorDispatch?.({ path: task.path, tool: tool.name, businessKey, actionHash: hash })
+      : await deps.ancestorDispatch?.({ path: task.path, tool: tool.name, businessKey, actionHash: hash() })
   if (ancestor !== undefined && deps.effects === 'hold') {
     // Whoever must approve anyway is shown both; nobody has to say yes twice.
     const [held, ...others] = holds
@@ -153,7 +154,9 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
       return (bound ??= bindingOf(call, task, action, policy))
     },
     action,
-    hash,
+    get hash() {
+      return hash()
+    },
     policyVersion: policy.version,
     holds,
     tell: held.tell,

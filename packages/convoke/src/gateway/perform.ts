@@ -2,6 +2,7 @@ import { deepFreeze } from '../core/canonical.ts'
 import { ConvokeError, toErrorData } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { halted } from '../policy/halts.ts'
+import type { Clock } from '../ports/runtime.ts'
 import type { Task } from '../replay/types.ts'
 import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
@@ -43,12 +44,14 @@ export function contextOf(
   task: Task,
   action: Action,
   key: string,
-  signal: AbortSignal,
+  signal: () => AbortSignal,
   trace: Trace,
 ): ToolContext {
   const { deps, tool } = call
   return {
-    signal,
+    get signal() {
+      return signal()
+    },
     idempotencyKey: key,
     ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
     tenant: task.tenant,
@@ -58,7 +61,9 @@ export function contextOf(
     conceal: (value, name) => conceal(deps.secrets, value, name),
     fetch: gatewayFetch({
       tool: tool.name,
-      signal,
+      get signal() {
+        return signal()
+      },
       maxBytes: tool.maxResultBytes,
       assertLease: () => assertMayAct(call, task),
       now: () => deps.clock.now(),
@@ -134,7 +139,7 @@ export async function perform(call: Call, task: Task, action: Action, key: strin
   }
 }
 
-function invoke(call: Call, task: Task, action: Action, key: string, signal: AbortSignal, trace: Trace): unknown {
+function invoke(call: Call, task: Task, action: Action, key: string, signal: () => AbortSignal, trace: Trace): unknown {
   const { tool } = call
   const context = contextOf(call, task, action, key, signal, trace)
   const input = deepFreeze(action.input)
@@ -147,7 +152,7 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
     tenant: task.tenant,
     run: task.run,
     path: task.path,
-    signal,
+    signal: signal(),
     secret: (name) => context.secret(name),
     conceal: (value, name) => context.conceal(value, name),
     fetch: (url, init) => context.fetch(url, init),
@@ -156,52 +161,59 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: Abo
   })
 }
 
-/** Why a time-out is taken off; making an error for each would cost more than the rest of a call. */
-const rung = new Error('the call is over')
-
 /** Gives up at the time-out whether or not the tool listens; an effect is not given up for anything else. */
 export async function bounded<T>(
   call: Call,
   task: Task,
   trace: Trace,
-  work: (signal: AbortSignal) => T | Promise<T>,
+  work: (signal: () => AbortSignal) => T | Promise<T>,
 ): Promise<T> {
   const { tool, timeoutMs, deps } = call
-  const own = new AbortController()
-  const alarm = new AbortController()
-  const outer = tool.effect === 'read' ? task.signal : undefined
+  // Made when somebody looks at it: most tools never do.
+  let own: AbortController | undefined
+  let gone: Error | undefined
+  const signal = (): AbortSignal => {
+    if (own === undefined) {
+      own = new AbortController()
+      if (gone !== undefined) own.abort(gone)
+    }
+    return own.signal
+  }
   return new Promise<T>((resolve, reject) => {
     const giveUp = (reason: Error): void => {
       trace.over = true
-      own.abort(reason)
+      gone ??= reason
+      own?.abort(reason)
       reject(reason)
     }
-    const aborted = (): void => giveUp(outer?.reason as Error)
-    if (outer?.aborted) {
-      aborted()
-      return
-    }
-    outer?.addEventListener('abort', aborted, { once: true })
-    deps.clock.sleep(timeoutMs, alarm.signal).then(
-      () =>
-        giveUp(
-          new ConvokeError('TOOL_TIMEOUT', `${tool.name} took longer than ${timeoutMs} ms`, {
-            details: { tool: tool.name, timeoutMs },
-          }),
-        ),
-      () => undefined,
+    const deaf = tool.effect === 'read' ? task.onAbort(giveUp) : undefined
+    if (gone !== undefined) return
+    const still = alarm(deps.clock, timeoutMs, () =>
+      giveUp(
+        new ConvokeError('TOOL_TIMEOUT', `${tool.name} took longer than ${timeoutMs} ms`, {
+          details: { tool: tool.name, timeoutMs },
+        }),
+      ),
     )
     const end = (): void => {
-      alarm.abort(rung)
-      outer?.removeEventListener('abort', aborted)
+      still()
+      deaf?.()
     }
     Promise.resolve()
-      .then(() => work(own.signal))
+      .then(() => work(signal))
       .then(
         (value) => (end(), resolve(value)),
         (error: unknown) => (end(), reject(error as Error)),
       )
   })
+}
+
+/** Rings after `ms` unless it is taken off before. */
+function alarm(clock: Clock, ms: number, ring: () => void): () => void {
+  if (clock.after !== undefined && ms < 2 ** 31) return clock.after(ms, ring)
+  const off = new AbortController()
+  clock.sleep(ms, off.signal).then(ring, () => undefined)
+  return () => off.abort()
 }
 
 function byStatus(call: Call, status: number, trace: Trace, body: string): Outcome | undefined {

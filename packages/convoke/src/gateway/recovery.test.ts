@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => erp.close())
 
 /** Runs a call in a process of its own that dies at the point. */
-async function killedAt(point: string, effect: EffectClass, code: Code, timeoutMs = 300): Promise<string> {
+async function killedAt(point: string, effect: EffectClass, code: Code, timeoutMs = 1_500): Promise<string> {
   const id = `k${++n}`
   await w.start(code, id)
   const process_ = spawn(

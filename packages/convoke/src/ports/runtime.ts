@@ -6,6 +6,8 @@ export interface Clock {
   monotonic(): number
   /** Resolves after `ms`, or rejects with the signal's reason. `background` waits keep no process alive. */
   sleep(ms: number, signal?: AbortSignal, options?: { readonly background?: boolean }): Promise<void>
+  /** Calls back after `ms`, at most 2^31 - 1, unless the returned function is called before. Cheaper than `sleep`; optional. */
+  after?(ms: number, callback: () => void): () => void
 }
 
 /** Randomness, passed in. */

@@ -1,6 +1,7 @@
 import { canonicalize } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
+import type { Json } from '../core/json.ts'
 import { joinLabels } from '../core/labels.ts'
 import { joinPath } from '../core/path.ts'
 import type { RecordRef } from '../core/record.ts'
@@ -26,7 +27,7 @@ export class Claims {
 
   /** @throws NOT_CANONICAL, NAME_INVALID, STEP_REPEATED; the scope is unchanged then */
   make(scope: Scope, operation: Operation): Claim {
-    const inputText = operation.input === undefined ? undefined : canonicalize(operation.input)
+    const inputText = operation.inputText ?? (operation.input === undefined ? undefined : canonicalize(operation.input))
     const repeat = operation.path === undefined ? enter(scope, operation.name) : 0
     let resolve!: (value: unknown) => void
     let reject!: (error: unknown) => void
@@ -51,8 +52,7 @@ export class Claims {
       operation,
       inputText,
       fingerprint: this.#fingerprint(operation, inputText),
-      environment:
-        operation.environment === undefined ? undefined : sha256(canonicalize(operation.environment)).slice(0, 32),
+      environment: operation.environment === undefined ? undefined : environmentHash(operation.environment),
       builtOn: [...scope.frontier.keys()],
       history: [],
       promise,
@@ -78,6 +78,18 @@ export class Claims {
     if (text.length <= printedText && this.#prints.size < maxPrints) this.#prints.set(text, print)
     return print
   }
+}
+
+const environments = new WeakMap<object, string>()
+
+/** Many steps share an environment: that of a frozen one is computed once. */
+function environmentHash(environment: Json): string {
+  const known = typeof environment === 'object' && environment !== null ? environments.get(environment) : undefined
+  if (known !== undefined) return known
+  const hash = sha256(canonicalize(environment)).slice(0, 32)
+  if (typeof environment === 'object' && environment !== null && Object.isFrozen(environment))
+    environments.set(environment, hash)
+  return hash
 }
 
 /** Takes a name in a scope; `leave` gives it back. @throws STEP_REPEATED while its predecessor is unfinished */

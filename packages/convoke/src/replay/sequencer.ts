@@ -162,7 +162,8 @@ export class Sequencer {
     this.#blobs = []
     const { ledger, ref, claim, lease, probe } = this.#o
     const { others = [], ...more } = options
-    const type = (records[0] as LedgerRecord).type
+    // A commit is known by the record that matters most in it: an intent, wherever it stands, else the first.
+    const type = (records.find((record) => record.critical) ?? (records[0] as LedgerRecord)).type
     probe?.(`append.before:${type}`)
     const sent =
       this.#lost !== undefined

@@ -100,6 +100,24 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
     get signal() {
       return claim.operation.effect === true ? claim.scope.controller.signal : either()
     },
+    onAbort(listener) {
+      const given = claim.scope.controller.signal
+      const signals = claim.operation.effect === true ? [given] : [given, host.ended.signal]
+      const over = signals.find((signal) => signal.aborted)
+      if (over !== undefined) {
+        listener(over.reason as Error)
+        return () => undefined
+      }
+      const off = (): void => {
+        for (const signal of signals) signal.removeEventListener('abort', aborted)
+      }
+      function aborted(this: AbortSignal): void {
+        off()
+        listener(this.reason as Error)
+      }
+      for (const signal of signals) signal.addEventListener('abort', aborted)
+      return off
+    },
     causes: claim.causes,
     labels: claim.labels,
     scope: claim.scope,

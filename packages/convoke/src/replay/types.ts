@@ -55,6 +55,8 @@ export interface Task {
   readonly history: readonly Entry[]
   /** Aborts when the scope is given up, the run is cancelled or the process stops driving it. */
   readonly signal: AbortSignal
+  /** The same for whoever only listens: tells of it once, also when it has happened; returns how to stop listening. */
+  onAbort(listener: (reason: Error) => void): () => void
   /** Causes and labels the operation starts with. */
   readonly causes: readonly Cause[]
   readonly labels: Labels
@@ -93,6 +95,8 @@ export interface Operation {
   readonly target?: string
   readonly version?: string
   readonly input?: unknown
+  /** The canonical text of `input`, where it is at hand. */
+  readonly inputText?: string
   /** Whether `input` says everything the operation depends on; only such steps are reused after a fork's point. */
   readonly declared?: boolean
   /** What else shapes the result (contract, model, prompt, policy), hashed for reuse (R9). */

@@ -14,6 +14,10 @@ export const systemClock: Clock = {
       if (left <= maxTimer) return
     }
   },
+  after(ms, callback) {
+    const timer = setTimeout(callback, Math.min(ms, maxTimer))
+    return () => clearTimeout(timer)
+  },
 }
 
 function pause(ms: number, signal: AbortSignal | undefined, background: boolean): Promise<void> {
