@@ -5,7 +5,7 @@ import type { Completion, Task } from '../replay/types.ts'
 import { actionHash, storedAction, type Action } from './action.ts'
 import { failure, success } from './answer.ts'
 import type { Call } from './deps.ts'
-import { idempotencyKey, perform, type Outcome } from './perform.ts'
+import { keyOf, perform, type Outcome } from './perform.ts'
 import { fold, type CallState, type Dispatch } from './state.ts'
 
 /** Makes one try, its intent recorded before. Undefined when records now say how to go on. */
@@ -18,7 +18,7 @@ export async function attempt(
   ruled: JsonObject = {},
 ): Promise<Completion | undefined> {
   const { deps, tool } = call
-  const key = idempotencyKey(call, task, s.generation)
+  const key = keyOf(call, task, s.generation)
   const nth = s.dispatches + (tool.effect === 'read' ? s.retries : 0) + 1
   if (tool.effect !== 'read') {
     const { stored, blobs } = storedAction(action)
@@ -30,7 +30,7 @@ export async function attempt(
         effect: tool.effect,
         action: stored,
         actionHash: actionHash(action, deps.keyed),
-        idempotencyKey: key,
+        idempotencyKey: key(),
         ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
         generation: s.generation,
         attempt: nth,

@@ -1,7 +1,7 @@
 import { settle as settled } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import { labelsJson } from '../core/labels.ts'
-import { mayConcern } from '../policy/decide.ts'
+import { anyConcerns } from '../policy/decide.ts'
 import { noPolicy } from '../policy/policy.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Completion, Entry, Operation, Task } from '../replay/types.ts'
@@ -119,7 +119,7 @@ function mayHold({ deps, tool, options }: Call): boolean {
     options.approval !== undefined ||
     tool.accepts !== undefined ||
     tool.external ||
-    (deps.policy?.rules.some((rule) => mayConcern(rule, tool.name)) ?? false) ||
+    (deps.policy !== undefined && anyConcerns(deps.policy, tool.name, tool.effect)) ||
     railsOf(deps.guardrails, tool.name, 'input').length > 0 ||
     railsOf(deps.guardrails, tool.name, 'output').length > 0
   )

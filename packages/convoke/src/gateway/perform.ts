@@ -31,8 +31,14 @@ export type Outcome =
       readonly retryAfterMs?: number
     }
 
+/** Made when somebody asks for it: few reads do. */
+export function keyOf(call: Call, task: Task, generation: number): () => string {
+  let key: string | undefined
+  return () => (key ??= idempotencyKey(call, task, generation))
+}
+
 /** R4: everything that names the call, and nothing that changes from try to try. */
-export function idempotencyKey(call: Call, task: Task, generation: number): string {
+function idempotencyKey(call: Call, task: Task, generation: number): string {
   const { tool, deps } = call
   return deps
     .keyed(JSON.stringify(['idempotency', task.tenant, task.run, task.path, tool.name, tool.version, generation]))
@@ -43,7 +49,7 @@ export function contextOf(
   call: Call,
   task: Task,
   action: Action,
-  key: string,
+  key: () => string,
   signal: () => AbortSignal,
   trace: Trace,
 ): ToolContext {
@@ -52,7 +58,9 @@ export function contextOf(
     get signal() {
       return signal()
     },
-    idempotencyKey: key,
+    get idempotencyKey() {
+      return key()
+    },
     ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
     tenant: task.tenant,
     run: task.run,
@@ -116,7 +124,7 @@ function assertMayAct(call: Call, task: Task): void {
 }
 
 /** Makes one try. Never rejects, except when a read is given up. */
-export async function perform(call: Call, task: Task, action: Action, key: string): Promise<Outcome> {
+export async function perform(call: Call, task: Task, action: Action, key: () => string): Promise<Outcome> {
   const { deps, tool } = call
   const trace = newTrace()
   try {
@@ -139,7 +147,14 @@ export async function perform(call: Call, task: Task, action: Action, key: strin
   }
 }
 
-function invoke(call: Call, task: Task, action: Action, key: string, signal: () => AbortSignal, trace: Trace): unknown {
+function invoke(
+  call: Call,
+  task: Task,
+  action: Action,
+  key: () => string,
+  signal: () => AbortSignal,
+  trace: Trace,
+): unknown {
   const { tool } = call
   const context = contextOf(call, task, action, key, signal, trace)
   const input = deepFreeze(action.input)
@@ -147,7 +162,7 @@ function invoke(call: Call, task: Task, action: Action, key: string, signal: () 
   return tool.transport?.call({
     tool: tool.name,
     input,
-    idempotencyKey: key,
+    idempotencyKey: key(),
     ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
     tenant: task.tenant,
     run: task.run,

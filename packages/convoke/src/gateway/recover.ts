@@ -6,7 +6,7 @@ import { failure, success } from './answer.ts'
 import { request } from './approvals.ts'
 import type { Call } from './deps.ts'
 import { newTrace } from './fetch.ts'
-import { bounded, contextOf, idempotencyKey } from './perform.ts'
+import { bounded, contextOf, keyOf } from './perform.ts'
 import { noPolicy } from '../policy/policy.ts'
 import type { CallState, Decision, Dispatch } from './state.ts'
 import type { Reconciled } from './tool.ts'
@@ -91,7 +91,7 @@ export async function recover(
 
 async function ask(call: Call, task: Task, s: CallState, action: Action): Promise<Reconciled> {
   const trace = newTrace()
-  const key = idempotencyKey(call, task, s.generation)
+  const key = keyOf(call, task, s.generation)
   await task.durable()
   const answer = await bounded(call, task, trace, (signal) => {
     const context = contextOf(call, task, action, key, signal, trace)

@@ -47,7 +47,8 @@ export interface RuleTrace {
 
 export function decide(policy: Policy, call: PolicyCall, trace?: RuleTrace[]): PolicyDecision {
   const spoke: { rule: PolicyRule; by: string }[] = []
-  for (const [i, rule] of policy.rules.entries()) {
+  // A trace says of every rule why it does not speak; else those about other tools are not even looked at.
+  for (const [i, rule] of trace === undefined ? rulesFor(policy, call) : policy.rules.entries()) {
     const { match, why } = judge(rule, call)
     trace?.push({ rule: nameOf(rule, i), match, why })
     // What cannot be judged is forbidden, held or delayed, and never allowed.
@@ -83,11 +84,41 @@ export function decide(policy: Policy, call: PolicyCall, trace?: RuleTrace[]): P
   return { outcome, ...rest }
 }
 
+type Numbered = readonly (readonly [number, PolicyRule])[]
+const concerning = new WeakMap<Policy, Map<string, Numbered>>()
+const maxKept = 2_000
+
+/** The rules that may speak about a tool of an effect class, whatever else the call is; found once. */
+function rulesFor(policy: Policy, { tool, effect }: Pick<PolicyCall, 'tool' | 'effect'>): Numbered {
+  const key = `${effect}\n${tool}`
+  const kept = concerning.get(policy)
+  const known = kept?.get(key)
+  if (known !== undefined) return known
+  const found = [...policy.rules.entries()].filter(
+    ([, rule]) => mayConcern(rule, tool) && (rule.effect === undefined || anyOf(rule.effect, [effect])),
+  )
+  // What is not frozen may say something else the next time.
+  if (Object.isFrozen(policy) && Object.isFrozen(policy.rules) && (kept?.size ?? 0) < maxKept) {
+    if (kept === undefined) concerning.set(policy, new Map([[key, found]]))
+    else kept.set(key, found)
+  }
+  return found
+}
+
+function anyOf(asked: string | readonly string[] | undefined, its: readonly string[]): boolean {
+  return asked === undefined || [asked].flat().some((pattern) => its.some((name) => matches(pattern, name)))
+}
+
 function longest(spoke: readonly { rule: PolicyRule; by: string }[]): PolicyDecision['delay'] {
   let found: PolicyDecision['delay']
   for (const { rule, by } of spoke)
     if (rule.delay !== undefined && (found === undefined || rule.delay.ms > found.ms)) found = { ...rule.delay, by }
   return found
+}
+
+/** Whether any rule could ever speak about a tool, whatever the arguments. */
+export function anyConcerns(policy: Policy, tool: string, effect: string): boolean {
+  return rulesFor(policy, { tool, effect }).length > 0
 }
 
 /** Whether a rule could ever speak about a tool, whatever the arguments. */
@@ -97,8 +128,6 @@ export function mayConcern(rule: Condition, tool: string): boolean {
 
 export function judge(rule: Condition, call: PolicyCall): { readonly match: Match; readonly why: string } {
   const no = (why: string): { match: Match; why: string } => ({ match: 'no', why })
-  const anyOf = (asked: string | readonly string[] | undefined, its: readonly string[]): boolean =>
-    asked === undefined || [asked].flat().some((pattern) => its.some((name) => matches(pattern, name)))
   if (!anyOf(rule.tool, [call.tool])) return no(`it is about ${[rule.tool].flat().join(', ')}`)
   const categories = call.asked === undefined ? call.categories : [...call.categories, call.asked]
   if (!anyOf(rule.category, categories)) return no(`it is about category ${[rule.category].flat().join(', ')}`)
