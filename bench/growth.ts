@@ -225,7 +225,7 @@ async function fill(ledger: Ledger, i: number): Promise<void> {
   const chain = createChain(ref)
   const at = 1_000 + i
   const open = i < inHand
-  const tags = [`customer ${i % 500}`]
+  const tags = [`customer ${i % 20}`]
   const payload = { workflow: `w${i % 20}`, version: '1', tags, priority: i % 3, notBefore: open ? 1_000_000 + i : at }
   const records = [chain.next({ type: 'run.started', at, payload })]
   if (i % 10 === 0 || open) {

@@ -3,6 +3,7 @@ import { copies } from './function-copies.ts'
 import { appendOne } from './function-one.ts'
 import { owning } from './function-owning.ts'
 import { watching } from './function-watch.ts'
+import { ready } from './function-ready.ts'
 import { rebuild } from './function-rebuild.ts'
 import { functions } from './functions.ts'
 import { archiveTables, closing } from './tables-archive.ts'
@@ -31,4 +32,5 @@ export const migrations: readonly Migration[] = [
   { number: 5, what: 'looks that say who is suspected', sql: watching },
   { number: 6, what: 'archives', sql: archiveTables + archiveFunctions + closing },
   { number: 7, what: 'lists written anew', sql: rebuild },
+  { number: 8, what: 'due runs along the index', sql: ready },
 ]

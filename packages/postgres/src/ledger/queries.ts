@@ -30,13 +30,11 @@ export interface Queries {
 export function createQueries(database: Database, schema: string): Queries {
   // Scalar subqueries: an EXISTS may be answered by reading the whole table once, which the planner takes for cheaper.
   const owned = `(r.status = 'queued' AND (SELECT s.owner FROM ${schema}.streams s WHERE s.id = r.stream) IS NOT NULL)`
-  const priorities = (of: string): string => `WITH RECURSIVE p(priority) AS (
-      (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL ${of} ORDER BY r.priority DESC LIMIT 1)
+  const priorities = `WITH RECURSIVE p(priority) AS (
+      (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL ORDER BY r.priority DESC LIMIT 1)
     UNION ALL
-      SELECT (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL ${of} AND r.priority < p.priority
+      SELECT (SELECT r.priority FROM ${schema}.runs r WHERE r.due IS NOT NULL AND r.priority < p.priority
         ORDER BY r.priority DESC LIMIT 1) FROM p WHERE p.priority IS NOT NULL)`
-  const free = `coalesce((SELECT w.gone OR w.expires <= clock_timestamp() FROM ${schema}.streams s
-    JOIN ${schema}.workers w ON w.id = s.owner WHERE s.id = r.stream), true)`
 
   function toRun([doc, owned]: readonly (string | null)[]): RunRow {
     const row = fromJsonb(doc as string) as RunRow
@@ -108,15 +106,10 @@ export function createQueries(database: Database, schema: string): Queries {
       return rows.map(([doc]) => fromJsonb(doc as string) as ApprovalRow)
     },
     async ready({ now, limit, tenant }) {
-      const of = tenant === undefined ? '' : 'AND r.tenant = $3'
       const rows = await database.query({
-        text: `${priorities(of)} SELECT found.* FROM p CROSS JOIN LATERAL (
-            SELECT r.tenant, r.run, r.due, r.priority FROM ${schema}.runs r
-              WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due <= $1 ${of} AND ${free}
-              ORDER BY r.due, r.tenant, r.run LIMIT $2) AS found
-          WHERE p.priority IS NOT NULL ORDER BY found.priority DESC, found.due, found.tenant, found.run LIMIT $2`,
-        values: [now, limit, ...(tenant === undefined ? [] : [toText(tenant)])],
-        name: `convoke ${schema} ready ${of}`,
+        text: `SELECT * FROM ${schema}.ready_1($1, $2, $3)`,
+        values: [now, limit, tenant === undefined ? null : toText(tenant)],
+        name: `convoke ${schema} ready`,
       })
       return rows.map(([tenant, run, due, priority]): ReadyRun => ({
         ref: { tenant: fromText(tenant as string), stream: runStream(fromText(run as string)) },
@@ -126,7 +119,7 @@ export function createQueries(database: Database, schema: string): Queries {
     },
     async nextDue(now) {
       const [row] = await database.query({
-        text: `${priorities('')} SELECT min(found.due) FROM p CROSS JOIN LATERAL (SELECT r.due FROM ${schema}.runs r
+        text: `${priorities} SELECT min(found.due) FROM p CROSS JOIN LATERAL (SELECT r.due FROM ${schema}.runs r
           WHERE r.due IS NOT NULL AND r.priority = p.priority AND r.due > $1 ORDER BY r.due LIMIT 1) AS found`,
         values: [now],
         name: `convoke ${schema} due`,
