@@ -26,7 +26,7 @@ beforeEach(async () => {
 const query = async (text: string, values: readonly unknown[] = []): Promise<(string | null)[][]> => {
   const { rows } = await client.query<unknown[]>({ text, values: values as unknown[], rowMode: 'array' })
   // Of several statements at once there are several results, which nobody asks for.
-  return ((rows as unknown[][] | undefined) ?? []).map((row) =>
+  return ((rows as (string | number | boolean | null)[][] | undefined) ?? []).map((row) =>
     row.map((value) => (value === null ? null : value === true ? 't' : String(value))),
   )
 }
