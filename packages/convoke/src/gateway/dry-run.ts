@@ -7,7 +7,7 @@ import { judgeFlow } from '../flow/sink.ts'
 import { refusal } from '../grants/grant.ts'
 import { decide, type RuleTrace } from '../policy/decide.ts'
 import { noPolicy, type Policy } from '../policy/policy.ts'
-import { holdsOf } from './holds.ts'
+import { holdsOf, several } from './holds.ts'
 import { check, issueText } from './schema.ts'
 import type { AnyTool } from './tool.ts'
 
@@ -120,7 +120,7 @@ export async function dryRun(house: House, its: PolicyCase): Promise<PolicyAnswe
   )
   if (first === undefined)
     return answer(tell.length > 0 ? 'tell' : 'allow', why.length > 0 ? why : ['no rule speaks about it'])
-  const asks = holds.map((h) => `${h.category}${h.group === undefined ? '' : `, asked of ${h.group}`}`)
+  const asks = holds.map((h) => `${h.category}${h.group === undefined ? '' : `, asked of ${h.group}`}${several(h)}`)
   return answer(first.delayMs === undefined ? 'hold' : 'delay', why, asks)
 }
 
