@@ -157,7 +157,8 @@ function newClient(server: McpServer, onChanged: () => void): Client {
       // Whoever is told that nobody can be asked asks nobody. Sampling and roots are never offered.
       capabilities: elicit === undefined ? {} : { elicitation: { form: { applyDefaults: true } } },
       inputRequired: { autoFulfill: elicit !== undefined },
-      listChanged: { tools: { autoRefresh: false, onChanged } },
+      // At once: within the client's usual wait a tool that has just changed would still be called.
+      listChanged: { tools: { autoRefresh: false, debounceMs: 0, onChanged } },
     },
   )
   if (elicit !== undefined)
