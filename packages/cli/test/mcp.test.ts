@@ -67,7 +67,9 @@ test('nothing is a tool before it is accepted by what was shown; a change is sho
   ])
   expect(accepted).toMatchObject({ code: 0, err: '' })
   expect(json(accepted.out)).toEqual({ tool: 'notes.add', hash, by: 'ada' })
-  expect((await convoke(['mcp', 'ls', 'notes', 'add'])).out).toMatch(/^notes\.add +accepted +idempotent +ada, (?:now|.* ago)/m)
+  expect((await convoke(['mcp', 'ls', 'notes', 'add'])).out).toMatch(
+    /^notes\.add +accepted +idempotent +ada, (?:now|.* ago)/m,
+  )
   expect(json((await convoke(['run', 'note', '-o', 'json'])).out)).toMatchObject({
     result: { text: 'added milk' },
   } as never)
