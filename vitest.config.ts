@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // Where .ci/run reads the counts from; people need only the terminal.
@@ -16,6 +17,8 @@ export default defineConfig({
     ],
     exclude: ['**/node_modules/**', '**/dist/**', 'bench/peers/**', 'bench/specs/**'],
     pool: 'forks',
+    // Much of the time is spent waiting for processes and disks; of two cores vitest would use one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 30_000,
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
   },
