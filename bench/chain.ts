@@ -1,7 +1,8 @@
 /**
  * One run of steps in sequence with results of 1 KB: what a durable step costs, and whether it costs more as the run
- * grows. The disk's own rates are measured inside the run, between slices of steps: on a shared machine they may change
- * tenfold within seconds, and a slice is compared with what was measured right before and after it.
+ * grows. The disk's own rates are measured inside a run, between slices of steps: on a shared machine they may change
+ * tenfold within seconds, and a slice is compared with what was measured right before and after it. Whether steps
+ * slow down is seen on a run that nothing interrupts.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,9 +15,30 @@ export async function measure(bench: Bench): Promise<void> {
   const synced = await syncCheck(bench)
   for (const size of bench.small ? [200] : [1_000, 10_000])
     await bench.inFolder(async (dir) => {
-      const outcome = await bench.scene('chain', 'chain', size, dir)
       const common = { workload: 'chain', size, ...(synced === undefined ? {} : { synced }) } as const
-      report(bench, common, ['steps_per_s', 'steps/s'], outcome)
+      const sliced = await bench.scene('chain', 'sliced', size, join(dir, 'sliced'))
+      report(bench, common, ['steps_per_s', 'steps/s'], sliced)
+      const whole = await bench.scene('chain', 'whole', size, join(dir, 'whole'))
+      report(bench, common, ['last100_over_first100', 'ratio'], whole)
+    })
+  if (hasStrace()) await onSlowerDisks(bench)
+}
+
+/**
+ * The same on disks that take longer: every sync of the process, those of the limit as well, begins so much later
+ * (strace's fault injection). What a step costs beside its sync stays the same, so its share of the disk's rate rises.
+ */
+async function onSlowerDisks(bench: Bench): Promise<void> {
+  const size = bench.small ? 80 : 1_000
+  for (const ms of bench.small ? [1] : [0.5, 1, 2])
+    await bench.inFolder(async (dir) => {
+      const inject = `inject=fsync,fdatasync:delay_enter=${ms * 1_000}`
+      const under = ['strace', '-f', '-qq', '--seccomp-bpf', '-e', 'trace=fsync,fdatasync', '-e', inject]
+      const traced = [...under, '-o', '/dev/null']
+      const { figures, ...ended } = await bench.scene('chain', 'sliced', size, dir, { under: traced })
+      const metric = `steps_per_s_syncs_${ms}ms_later`
+      const found = figures.filter((figure) => figure.metric === 'steps_per_s').map((it) => ({ ...it, metric }))
+      report(bench, { workload: 'chain', size }, [metric, 'steps/s'], { figures: found, ...ended })
     })
 }
 
@@ -26,18 +48,16 @@ interface Limits {
 }
 
 export const scenes: Scenes = {
-  async chain({ dir, size, small }, tell) {
+  async sliced({ dir, size, small }, tell) {
     const budget = small ? { warmupMs: 5, measureMs: 20 } : { warmupMs: 10, measureMs: 50 }
     const limits: Limits[] = []
-    let usedByLimits = 0
-    const measured = (): Limits => {
-      const before = process.cpuUsage()
-      const found = { fsync: measureAppendRate(dir, budget), commits: measureSqliteCommitRate(dir, budget) }
-      usedByLimits += process.cpuUsage(before).user
-      return found
-    }
+    const measured = (): Limits => ({
+      fsync: measureAppendRate(dir, budget),
+      commits: measureSqliteCommitRate(dir, budget),
+    })
     for (let i = 0; i <= size; i++) resultOf(i, 1024)
-    const slice = Math.min(100, size / 8)
+    // A measurement makes and removes files, which the next steps pay for: slices are long enough for that not to count.
+    const slice = size / 10
     const slices = size / slice
     // When step i began, and when it went on: between the two the limits are measured.
     const began: number[] = []
@@ -57,11 +77,8 @@ export const scenes: Scenes = {
     const chain = async (run: string, steps: number): Promise<unknown> =>
       (await app.start('chain', steps, { id: run })).result()
     await chain('warm-up', 100)
-    usedByLimits = 0
-    const cpu = process.cpuUsage()
     // One step more, which begins when the last that counts is on disk: the end of the run is not a step.
     await chain('chain', size + 1)
-    const used = process.cpuUsage(cpu).user - usedByLimits
     limits.push(measured())
 
     const time = (from: number, to: number): number => (began[to] ?? NaN) - (went[from] ?? NaN)
@@ -98,20 +115,41 @@ export const scenes: Scenes = {
       against: `node:sqlite FULL commits (${Math.round(commits)}/s)`,
       note,
     })
-    // The limits are also measured inside; no slice boundary lies within the first or the last hundred but at its edge.
-    const span = Math.min(100, slice)
-    const first = time(0, span)
-    const last = time(size - slice, size) - ((began[size - span] ?? NaN) - (went[size - slice] ?? NaN))
-    tell({ metric: 'last100_over_first100', value: last / first, unit: 'ratio' })
-    const steps = (from: number): number =>
-      median(Array.from({ length: span - 1 }, (_, n) => (began[from + n + 1] ?? NaN) - (went[from + n] ?? NaN)))
+    await app.close()
+  },
+
+  async whole({ dir, size }, tell) {
+    const began: number[] = []
+    for (let i = 0; i <= size; i++) resultOf(i, 1024)
+    const app = convoke({
+      store: join(dir, 'store'),
+      workflows: {
+        chain: chainOf((run, i) => {
+          if (run === 'chain') began[i] = performance.now()
+          return resultOf(i, 1024)
+        }),
+      },
+    })
+    const chain = async (run: string, steps: number): Promise<unknown> =>
+      (await app.start('chain', steps, { id: run })).result()
+    await chain('warm-up', 100)
+    const cpu = process.cpuUsage()
+    await chain('chain', size + 1)
+    const used = process.cpuUsage(cpu)
+    const time = (from: number, to: number): number => (began[to] ?? NaN) - (began[from] ?? NaN)
+    const span = Math.min(100, size / 2)
+    const medianOf = (from: number): number =>
+      median(Array.from({ length: span }, (_, n) => time(from + n, from + n + 1)))
+    tell({ metric: 'steps_per_s_undisturbed', value: (size / time(0, size)) * 1000, unit: 'steps/s' })
+    tell({ metric: 'last100_over_first100', value: time(size - span, size) / time(0, span), unit: 'ratio' })
     tell({
       metric: 'last100_over_first100_median',
-      value: steps(size - span) / steps(0),
+      value: medianOf(size - span) / medianOf(0),
       unit: 'ratio',
       note: 'of the median step of each hundred: a stall of the disk does not count',
     })
-    tell({ metric: 'user_us_per_step', value: used / size, unit: 'µs', note: 'CPU of all threads' })
+    tell({ metric: 'user_us_per_step', value: used.user / size, unit: 'µs', note: 'CPU of all threads' })
+    tell({ metric: 'system_us_per_step', value: used.system / size, unit: 'µs', note: 'in the kernel' })
     tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
     await app.close()
   },

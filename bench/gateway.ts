@@ -7,6 +7,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { convoke, policy, tool, workflow, type EffectClass, type Tool } from 'convoke'
+import { openSqliteLedger } from 'convoke/sqlite'
+import { createChain } from 'convoke/testing'
 import { z } from 'zod'
 import { median, report, type Bench, type Scenes } from './harness.ts'
 
@@ -75,6 +77,7 @@ export const scenes: Scenes = {
         if (round >= 0) times[kind]?.push((user + system) / size)
       }
     const cost = (kind: string): number => median(times[kind] ?? [])
+    const durable = await recordCost(join(dir, 'records'), size)
     const note = `processor time, median of ${rounds}; all threads`
     tell({ metric: 'step_us', value: cost('step'), unit: 'µs', note })
     tell({ metric: 'read_call_us', value: cost('read') - cost('step'), unit: 'µs', note: 'beyond a step' })
@@ -83,6 +86,18 @@ export const scenes: Scenes = {
       value: cost('keyed') - cost('step'),
       unit: 'µs',
       note: 'beyond a step, its intent included',
+    })
+    tell({
+      metric: 'record_us',
+      value: durable,
+      unit: 'µs',
+      note: 'one more record and its commit, by the ledger alone',
+    })
+    tell({
+      metric: 'keyed_call_beside_durability_us',
+      value: cost('keyed') - cost('step') - durable,
+      unit: 'µs',
+      note: "beyond a step and its intent's record",
     })
     tell({
       metric: 'fetch_us',
@@ -94,4 +109,31 @@ export const scenes: Scenes = {
     server.closeAllConnections()
     server.close()
   },
+}
+
+/** What the ledger takes for one record of an intent's size and a commit of its own: sealed, sent, written, answered. */
+async function recordCost(dir: string, size: number): Promise<number> {
+  const ledger = await openSqliteLedger({ dir, durability: 'process-crash-only' })
+  await ledger.register('bench')
+  const chain = createChain({ tenant: 'local', stream: 'run/records' })
+  const started = chain.next({ type: 'run.started', payload: { workflow: 'bench', version: '1' } })
+  await ledger.append([{ ref: chain.ref, epoch: 0, records: [started] }])
+  chain.follow(await ledger.claim(chain.ref, 'bench'))
+  const costs: number[] = []
+  for (let round = -1; round < rounds; round++) {
+    const before = process.cpuUsage()
+    for (let i = 0; i < size; i++) {
+      const record = chain.next({
+        type: 'tool.dispatched',
+        path: `r${round + 1}-${i}`,
+        causes: [{ kind: 'control', ref: `${chain.ref.stream}@${chain.head.seq}` }],
+        payload: { tool: 'keyed', effect: 'keyed', key: `${round + 1}-${i}`.padStart(32, '0'), input: order },
+      })
+      await ledger.append([{ ref: chain.ref, epoch: 1, records: [record] }])
+    }
+    const { user, system } = process.cpuUsage(before)
+    if (round >= 0) costs.push((user + system) / size)
+  }
+  await ledger.close()
+  return median(costs)
 }
