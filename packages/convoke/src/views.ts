@@ -26,6 +26,7 @@ export {
   type RunExport,
 } from './query/run-export.ts'
 export { runExportError, verifyRunExport, type RunVerification, type RunVerifyOptions } from './query/run-verify.ts'
+export type { RelabelStory, Voucher } from './query/relabelled.ts'
 export { showRun, type ShownRun, type ShownStep, type Waiting } from './query/show.ts'
 export { type Style } from './query/style.ts'
 export { type Usage } from './query/usage.ts'

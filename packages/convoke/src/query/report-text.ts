@@ -2,6 +2,8 @@ import type { Actor } from '../core/record.ts'
 import type { ApprovalStory } from './approvals.ts'
 import { brief, count, dollars, exact, line, moment } from './format.ts'
 import type { ActionFact } from './report-calls.ts'
+import { object } from './records.ts'
+import { relabelOf, relabelText } from './relabelled.ts'
 import type { RunReport } from './report.ts'
 import { plain, type Style } from './style.ts'
 import { deciders, soFar } from './why-text.ts'
@@ -61,7 +63,11 @@ export function renderReport(report: RunReport, style: Style = plain): string {
   )
   part(
     'Relabelled',
-    report.relabelled.map((r) => `${r.path} by ${who(r.by)}: ${exact(r.said, 120)}  ${r.ref}`),
+    report.relabelled.map(({ path, ref, by, said }) => {
+      const story = relabelOf(ref, path, object(said) ?? {})
+      // What was refused changed nothing; the error says who refused.
+      return `${path} ${story === undefined ? `by ${who(by)}: ${exact(said, 120)}` : relabelText(story)}  ${ref}`
+    }),
   )
   if (report.erased.length > 0) part('Erased', [report.erased.join(', ')])
   return out.join('\n')

@@ -3,6 +3,7 @@ import type { ApprovalStory } from './approvals.ts'
 import type { Claim, Rejection, Verdict } from './evidence.ts'
 import { brief, count, dollars, duration, exact, line, moment } from './format.ts'
 import { object } from './records.ts'
+import { relabelText } from './relabelled.ts'
 import type { By } from './steps.ts'
 import { plain, type Style } from './style.ts'
 import type { Usage } from './usage.ts'
@@ -115,6 +116,7 @@ function stepLines(step: WhyStep, { n, places, run }: Place, style: Style): stri
     ...step.verdicts.map((v) => indent + verdictLine(v, style)),
     ...step.rejected.flatMap((r) => rejectionLines(r, style)).map((l) => indent + l),
     ...step.approvals.flatMap((a) => approvalLines(a, style)).map((l) => indent + l),
+    ...step.relabelled.map((r) => `${indent}${style.good('✓')} ${relabelText(r)}`),
     ...sentLines(step).map((l) => indent + l),
   ]
 }

@@ -6,6 +6,7 @@ import { approvalsIn, sentBy, type ApprovalStory, type Sent } from './approvals.
 import { findTarget, traceBack, type Link } from './causes.ts'
 import { claimsOf, rejectionsIn, verdictOf, type Claim, type Rejection, type Verdict } from './evidence.ts'
 import { object, readRun, text, type Entry, type Readable, type RunRecords } from './records.ts'
+import { relabelledIn, type RelabelStory } from './relabelled.ts'
 import { stepsOf, walkSteps, type By, type Step } from './steps.ts'
 import { addUsage, noUsage, type Usage } from './usage.ts'
 
@@ -35,6 +36,8 @@ export interface WhyStep {
   /** What verifiers said of it. */
   readonly verdicts: readonly Verdict[]
   readonly approvals: readonly ApprovalStory[]
+  /** Acts of endorsing and declassifying, each with the person or function that vouched for the value. */
+  readonly relabelled: readonly RelabelStory[]
   readonly sent?: Sent
   /** What it was built on; `ref` may stand in another stream. */
   readonly from: readonly { readonly ref: RecordRef; readonly kind: CauseKind; readonly path?: string }[]
@@ -178,6 +181,7 @@ function stepWhy(step: Step, link: Link, records: RunRecords, verdicts: readonly
     rejected: inside.flatMap((s) => rejectionsIn(s)),
     verdicts: verdicts.map(verdictOf),
     approvals: approvalsIn(inside.flatMap((s) => s.entries)),
+    relabelled: inside.flatMap((s) => relabelledIn(s)),
     ...(sent === undefined ? {} : { sent }),
     from: link.from,
     usage: step.usage,
@@ -225,6 +229,7 @@ function otherStep(link: Link): WhyStep {
     rejected: [],
     verdicts: [],
     approvals: [],
+    relabelled: [],
     from: link.from,
     usage: noUsage,
   }
