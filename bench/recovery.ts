@@ -1,9 +1,8 @@
 /**
  * A chain whose process kills itself with SIGKILL half-way; then the time from just before the second process starts to
- * the first new step, and, inside a process that is up already, how long 10,000 records take to be read, proved and
- * replayed.
+ * the first new step, and, inside a process that is up already and takes over several such runs one after the other, how
+ * long 10,000 records take to be read, proved and replayed.
  */
-import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { convoke, type App } from 'convoke'
 import { chainOf, resultOf } from './flows.ts'
@@ -15,14 +14,17 @@ export async function measure(bench: Bench): Promise<void> {
     report(bench, { workload: 'recovery', size }, ['ms_to_first_new_step', 'ms'], recovered)
   }
   const size = bench.small ? 200 : 10_000
-  const replayed = await afterCrash(bench, 'replay', size, size)
+  const replayed = await afterCrash(bench, 'replay', size, size, 'crashOfSeveral')
   report(bench, { workload: 'recovery', size }, ['ms_to_replay', 'ms'], replayed)
 }
 
+/** Runs that one process takes over in turn. */
+const takenOver = 6
+
 /** `steps` are on disk when the first process ends. */
-async function afterCrash(bench: Bench, scene: string, size: number, steps: number): Promise<Outcome> {
+async function afterCrash(bench: Bench, scene: string, size: number, steps: number, how = 'crash'): Promise<Outcome> {
   return await bench.inFolder(async (dir) => {
-    const crash = await bench.scene('recovery', 'crash', steps, dir)
+    const crash = await bench.scene('recovery', how, steps, dir)
     if (crash.killed !== 'SIGKILL')
       return { ...crash, failure: `first half: ${crash.failure ?? 'ended without a kill'}` }
     return await bench.scene('recovery', scene, size, dir)
@@ -55,6 +57,18 @@ export const scenes: Scenes = {
     await (await app.start('chain', size + 1, { id: 'chain' })).result()
   },
 
+  async crashOfSeveral({ dir, size }) {
+    let arrived = 0
+    const flow = chainOf((_run, i) => {
+      if (i < size) return resultOf(i, 1024)
+      if (++arrived === takenOver) process.kill(process.pid, 'SIGKILL')
+      return new Promise(() => undefined)
+    })
+    const app = convoke({ store: join(dir, 'store'), workflows: { chain: flow } })
+    for (let n = 0; n < takenOver; n++) await app.start('chain', size + 1, { id: `chain-${n}` })
+    await new Promise(() => undefined)
+  },
+
   async recover(order, tell) {
     const half = order.size / 2
     const first = Promise.withResolvers<number>()
@@ -70,29 +84,31 @@ export const scenes: Scenes = {
   async replay(order, tell) {
     const times: number[] = []
     const users: number[] = []
-    const rounds = 5
-    // Code that has run, as in a process that is up.
-    const warm = open({ ...order, dir: join(order.dir, 'warm') }, 0, () => undefined).app
-    await (await warm.start('chain', 100, { id: 'warm-up' })).result()
-    await warm.close()
-    for (let round = 0; round < rounds; round++) {
-      // Each round finds the store as the crash left it: an incarnation that wrote nothing makes the next one wait.
-      const dir = join(order.dir, `copy-${round}`)
-      await cp(join(order.dir, 'store'), join(dir, 'store'), { recursive: true })
-      const first = Promise.withResolvers<undefined>()
-      const { app } = open({ ...order, dir }, order.size, () => first.resolve(undefined))
-      const ledger = await app.ledger()
-      await ledger.heads('local')
-      const cpu = process.cpuUsage()
-      const from = performance.now()
-      await app.work()
-      await first.promise
-      times.push(performance.now() - from)
-      users.push(process.cpuUsage(cpu).user / 1000)
-      await app.close()
+    let from = 0
+    let cpu = process.cpuUsage()
+    const begin = (): void => {
+      cpu = process.cpuUsage()
+      from = performance.now()
     }
-    tell({ metric: 'ms_to_replay', value: median(times), unit: 'ms', note: `median of ${rounds}: ${list(times)}` })
-    tell({ metric: 'user_ms_to_replay', value: median(users), unit: 'ms', note: 'CPU of all threads' })
+    const flow = chainOf((_run, i) => {
+      if (i === order.size) {
+        times.push(performance.now() - from)
+        users.push(process.cpuUsage(cpu).user / 1000)
+        // The end of this run counts for the next one, which is taken over right after it.
+        begin()
+      }
+      return resultOf(i, 1024)
+    })
+    const app = convoke({ store: join(order.dir, 'store'), workflows: { chain: flow }, concurrency: 1 })
+    await app.runs()
+    begin()
+    await app.work()
+    await app.idle()
+    await app.close()
+    const [first = NaN, ...later] = times
+    tell({ metric: 'ms_to_replay', value: median(later), unit: 'ms', note: `median of ${list(later)}` })
+    tell({ metric: 'user_ms_to_replay', value: median(users.slice(1)), unit: 'ms', note: 'CPU of all threads' })
+    tell({ metric: 'ms_to_replay_cold', value: first, unit: 'ms', note: 'the first, by code that has never run' })
   },
 }
 

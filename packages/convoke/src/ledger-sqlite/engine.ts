@@ -1,4 +1,3 @@
-import { kill, pid } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import { createAppends } from './appends.ts'
@@ -130,7 +129,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     if (crashAt?.point === point) {
       const times = (reached.get(point) ?? 0) + 1
       reached.set(point, times)
-      if (times === crashAt.occurrence) kill(pid, 'SIGKILL')
+      if (times === crashAt.occurrence) process.kill(process.pid, 'SIGKILL')
     }
     if (options.probe !== undefined) {
       Atomics.store(options.probe, 0, 1)

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { ConvokeError } from '../core/errors.ts'
 import { runIdOf } from '../core/projections.ts'
 import type { LedgerRecord } from '../core/record.ts'
-import type { AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
+import type { Ahead, AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
 import { startClient } from './client.ts'
@@ -39,6 +39,8 @@ export interface SqliteLedgerOptions {
 }
 
 const pageSize = 250
+/** Larger, since nothing is proved meanwhile. */
+const aheadSize = 1_000
 
 /**
  * The embedded ledger: one SQLite file in `dir`, shared by any number of processes of one machine.
@@ -86,9 +88,38 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     return out
   }
 
+  let readers = 0
+
+  /** The proof goes on in the ledger's thread while the caller begins with the records. */
+  async function readAhead(ref: StreamRef, { outline = false }: { outline?: boolean } = {}): Promise<Ahead> {
+    checkRef(ref)
+    const reader = ++readers
+    const ask = (from: number): Promise<Page> =>
+      client.call('readAhead', reader, ref.tenant, ref.stream, from, aheadSize, outline)
+    const prove = async (): Promise<void> => {
+      while ((await client.call('prove', reader)) > 0);
+    }
+    const records: LedgerRecord[] = []
+    let proved: Promise<void> | undefined
+    try {
+      for (let coming: Promise<Page> | undefined = ask(1); coming !== undefined;) {
+        const page: Page = await coming
+        coming = page.next === undefined ? undefined : ask(page.next)
+        if (coming === undefined) proved = prove()
+        for (const { record } of fromPage(page, ref, shapes)) records.push(record)
+      }
+    } catch (error) {
+      // What cannot be put together is most likely not what was written.
+      await (proved ?? prove())
+      throw error
+    }
+    return { records, proved: proved ?? prove() }
+  }
+
   return {
     append,
     read,
+    readAhead,
     post: async (inbox: StreamRef, message: InboxMessage) => {
       checkRef(inbox)
       return await client.call('post', toWirePost(inbox, message, salt()))

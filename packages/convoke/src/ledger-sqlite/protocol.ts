@@ -124,6 +124,11 @@ export interface Calls {
     args: readonly [tenant: string, stream: string, from: number, limit: number, outline: boolean]
     result: Page
   }
+  readAhead: {
+    args: readonly [reader: number, tenant: string, stream: string, from: number, limit: number, outline: boolean]
+    result: Page
+  }
+  prove: { args: readonly [reader: number]; result: number }
   since: { args: readonly [tenant: string, after: number, limit: number]; result: Page & { readonly next: number } }
   position: { args: readonly []; result: number }
   head: { args: readonly [string, string]; result: Head }

@@ -10,10 +10,17 @@ import { parseCauses, parseShape, type Shape } from './wire.ts'
 
 // Reads records and proves them: position, chain, header hash, payload commitment. The stored payload is canonical, so
 // its text is hashed as it stands. A page leaves the thread as one JSON text, which is the cheapest thing to send.
+//
+// A reader may also take records ahead of their proof. What it was given is kept here as it was read until it is proved,
+// so that what is proved is what was given.
 
 export interface Reads {
   /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
   read(tenant: string, stream: string, from: number, limit: number, outline: boolean): Page
+  /** Pages of one reading, which `reader` names: its records are to be proved. @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
+  readAhead(reader: number, tenant: string, stream: string, from: number, limit: number, outline: boolean): Page
+  /** Proves some of what `reader` was given, in order; how many records are left. @throws LEDGER_CORRUPT */
+  prove(reader: number): number
   since(tenant: string, after: number, limit: number): Page & { readonly next: number }
   position(): number
   head(tenant: string, stream: string): Head
@@ -49,6 +56,10 @@ interface StreamRow {
 }
 
 const pageBytes = 4 << 20
+/** Characters of records that wait for their proof, of all readers; beyond that they are proved before they are given. */
+const aheadChars = 64 << 20
+/** Proved in one go: others want the thread too. */
+const proofs = 500
 const emptyPage: Page = { text: '[]', count: 0, shapes: [] }
 
 export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
@@ -76,6 +87,8 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
      ORDER BY s.name, d.seq`,
   )
   const shapes = new Map<number, { readonly text: string; readonly shape: Shape }>()
+  const ahead = new Map<number, Unproved[]>()
+  let waiting = 0
 
   function shapeOf(id: number): { readonly text: string; readonly shape: Shape } {
     const known = shapes.get(id)
@@ -91,15 +104,17 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     return hexOf((findHash.get(stream, seq - 1) as { hash: Uint8Array } | undefined)?.hash)
   }
 
-  /** The row as JSON, proved. */
-  function prove(row: Row, prev: string, place: { tenant: string; name: string }, named: boolean): Proved {
+  function fault(place: Place, seq: number, why: string): ConvokeError {
     const { tenant, name } = place
-    const [position, seq, epoch, at, shapeId] = row
-    const fault = (why: string): ConvokeError =>
-      new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
-        details: { tenant, stream: name, seq, fault: why },
-        next: 'compare with `convoke audit verify`, then restore the store from a backup',
-      })
+    return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
+      details: { tenant, stream: name, seq, fault: why },
+      next: 'compare with `convoke audit verify`, then restore the store from a backup',
+    })
+  }
+
+  function decode(row: Row, prev: string, place: Place): Decoded {
+    const { tenant, name } = place
+    const [, seq, epoch, at, shapeId] = row
     let shape: Shape
     let causes: readonly Cause[]
     let list: string[] | undefined
@@ -108,7 +123,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       causes = parseCauses(row[8], name)
       list = row[9] === null ? undefined : (JSON.parse(row[9]) as number[]).map((id) => blobs.hash(id))
     } catch {
-      throw fault('the record cannot be decoded')
+      throw fault(place, seq, 'the record cannot be decoded')
     }
     if ((shape.v as number) !== 1)
       throw new ConvokeError('RECORD_UNSUPPORTED', `${name}@${seq} has version ${shape.v}, known is 1`, {
@@ -116,38 +131,75 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         next: 'update Convoke',
       })
     const sums = String(row[5])
-    const hash = sums.slice(0, 64)
-    const commitment = sums.slice(64, 128)
     const salt = sums.slice(128)
-    const path = row[6]
-    const fold = row[7]
-    const spill = row[10] === null ? undefined : blobs.hash(row[10])
-    const header = headerText({
-      ...shape,
-      tenant,
-      stream: name,
-      seq,
-      epoch,
-      at,
-      ...(path === null ? undefined : { path }),
-      ...(fold === null ? undefined : { fold }),
-      causes,
-      ...(list === undefined ? undefined : { blobs: list }),
-      ...(spill === undefined ? undefined : { spill }),
-      commitment,
-      prevHash: prev,
-    })
-    if (sha256(header) !== hash) throw fault('the header does not match the hash')
     const payload = salt === '' ? 'null' : row[11]
-    if (typeof payload !== 'string') throw fault('the payload is not text')
+    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
+    return {
+      hash: sums.slice(0, 64),
+      salt,
+      payload,
+      header: {
+        ...shape,
+        tenant,
+        stream: name,
+        seq,
+        epoch,
+        at,
+        ...(row[6] === null ? undefined : { path: row[6] }),
+        ...(row[7] === null ? undefined : { fold: row[7] }),
+        causes,
+        ...(list === undefined ? undefined : { blobs: list }),
+        ...(row[10] === null ? undefined : { spill: blobs.hash(row[10]) }),
+        commitment: sums.slice(64, 128),
+        prevHash: prev,
+      },
+    }
+  }
+
+  function prove(place: Place, { header, hash, salt, payload }: Decoded): void {
+    if (sha256(headerText(header)) !== hash) throw fault(place, header.seq, 'the header does not match the hash')
     // A spilled payload is proved by its blob's own hash, which the header covers.
-    if (salt !== '' && spill === undefined && sha256(salt + payload) !== commitment)
-      throw fault('the payload does not match its commitment')
-    const text =
-      `[${named ? JSON.stringify(name) : 0},${seq},${epoch},${at},${shapeId},${quote(path)},${quote(fold)},` +
-      `${causes.length === 0 ? '[]' : JSON.stringify(causes)},${list === undefined ? 0 : JSON.stringify(list)},` +
-      `${spill === undefined ? 0 : `"${spill}"`},"${salt}","${commitment}","${prev}","${hash}",${payload},${position}]`
-    return { text, hash }
+    if (salt !== '' && header.spill === undefined && sha256(salt + payload) !== header.commitment)
+      throw fault(place, header.seq, 'the payload does not match its commitment')
+  }
+
+  /** Whether the proof of a row may wait. */
+  type Later = (row: Row, prev: string, place: Place) => boolean
+
+  function pageOf(place: Place, from: number, limit: number, outline: boolean, later: Later): Page {
+    const { tenant, name } = place
+    const stream = findStream.get(tenant, name) as StreamRow | undefined
+    if (stream === undefined) return emptyPage
+    if (stream.archived !== 0) throw runArchived(name)
+    const texts: string[] = []
+    const used = new Set<number>()
+    let bytes = 0
+    let next = Math.max(1, from)
+    let hash: string | undefined
+    let more = false
+    for (const row of (outline ? outer : all).all(stream.id, next, limit) as unknown as readonly Row[]) {
+      if (bytes > pageBytes) {
+        more = true
+        break
+      }
+      const seq = row[1]
+      if (!outline && seq !== next) throw fault(place, next, `missing, seq ${seq} follows ${next - 1}`)
+      const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
+      const decoded = decode(row, prev, place)
+      if (!later(row, prev, place)) prove(place, decoded)
+      const text = textOf(row, decoded, undefined)
+      texts.push(text)
+      bytes += text.length
+      used.add(row[4])
+      hash = decoded.hash
+      next = seq + 1
+    }
+    return {
+      text: `[${texts.join(',')}]`,
+      count: texts.length,
+      shapes: shapesOf(used),
+      ...(more || texts.length === limit ? { next } : {}),
+    }
   }
 
   function shapesOf(used: ReadonlySet<number>): (readonly [number, string])[] {
@@ -155,58 +207,49 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
   }
 
   return {
-    read(tenant, name, from, limit, outline) {
-      const stream = findStream.get(tenant, name) as StreamRow | undefined
-      if (stream === undefined) return emptyPage
-      if (stream.archived !== 0) throw runArchived(name)
-      const place = { tenant, name }
-      const texts: string[] = []
-      const used = new Set<number>()
-      let bytes = 0
-      let next = Math.max(1, from)
-      let hash: string | undefined
-      let more = false
-      for (const row of (outline ? outer : all).all(stream.id, next, limit) as unknown as readonly Row[]) {
-        if (bytes > pageBytes) {
-          more = true
-          break
-        }
-        const seq = row[1]
-        if (!outline && seq !== next)
-          throw new ConvokeError('LEDGER_CORRUPT', `${name}@${next} is missing`, {
-            details: { tenant, stream: name, seq: next, fault: `seq ${seq} follows ${next - 1}` },
-            next: 'compare with `convoke audit verify`, then restore the store from a backup',
-          })
-        const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
-        const proved = prove(row, prev, place, false)
-        texts.push(proved.text)
-        bytes += proved.text.length
-        used.add(row[4])
-        hash = proved.hash
-        next = seq + 1
+    read: (tenant, name, from, limit, outline) => pageOf({ tenant, name }, from, limit, outline, () => false),
+    readAhead(reader, tenant, name, from, limit, outline) {
+      const unproved = ahead.get(reader) ?? []
+      ahead.set(reader, unproved)
+      return pageOf({ tenant, name }, from, limit, outline, (row, prev, place) => {
+        const chars = charsOf(row)
+        if (waiting + chars > aheadChars) return false
+        waiting += chars
+        unproved.push({ row, prev, place })
+        return true
+      })
+    },
+    prove(reader) {
+      const unproved = ahead.get(reader) ?? []
+      const now = unproved.splice(0, proofs)
+      try {
+        for (const { row, prev, place } of now) prove(place, decode(row, prev, place))
+      } catch (error) {
+        now.push(...unproved.splice(0))
+        throw error
+      } finally {
+        for (const { row } of now) waiting -= charsOf(row)
+        if (unproved.length === 0) ahead.delete(reader)
       }
-      return {
-        text: `[${texts.join(',')}]`,
-        count: texts.length,
-        shapes: shapesOf(used),
-        ...(more || texts.length === limit ? { next } : {}),
-      }
+      return unproved.length
     },
     since(tenant, position, limit) {
       const texts: string[] = []
       const used = new Set<number>()
-      const places = new Map<number, { tenant: string; name: string }>()
+      const places = new Map<number, Place>()
       let next = position
       for (const row of after.all(position, limit) as unknown as readonly Row[]) {
         next = row[0]
         let place = places.get(row[12])
         if (place === undefined) {
-          place = streamOf.get(row[12]) as { tenant: string; name: string } | undefined
+          place = streamOf.get(row[12]) as Place | undefined
           // No stream: it holds a position whose record was archived (archive.ts).
           places.set(row[12], (place ??= { tenant: '', name: '' }))
         }
         if (place.tenant !== tenant) continue
-        texts.push(prove(row, prevHash(row[12], row[1]), place, true).text)
+        const decoded = decode(row, prevHash(row[12], row[1]), place)
+        prove(place, decoded)
+        texts.push(textOf(row, decoded, place.name))
         used.add(row[4])
       }
       return { text: `[${texts.join(',')}]`, count: texts.length, shapes: shapesOf(used), next }
@@ -229,9 +272,36 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
   }
 }
 
-interface Proved {
-  readonly text: string
+interface Place {
+  readonly tenant: string
+  readonly name: string
+}
+
+interface Decoded {
+  readonly header: Parameters<typeof headerText>[0]
   readonly hash: string
+  readonly salt: string
+  readonly payload: string
+}
+
+interface Unproved {
+  readonly row: Row
+  readonly prev: string
+  readonly place: Place
+}
+
+function charsOf(row: Row): number {
+  return 400 + (typeof row[11] === 'string' ? row[11].length : 0)
+}
+
+/** The row as JSON (wire.ts reads it); with the stream's name where a page has several. */
+function textOf(row: Row, { header, hash, salt, payload }: Decoded, name: string | undefined): string {
+  const { seq, epoch, at, causes, blobs, spill, commitment, prevHash } = header
+  return (
+    `[${name === undefined ? 0 : JSON.stringify(name)},${seq},${epoch},${at},${row[4]},${quote(row[6])},${quote(row[7])},` +
+    `${causes.length === 0 ? '[]' : JSON.stringify(causes)},${blobs === undefined ? 0 : JSON.stringify(blobs)},` +
+    `${spill === undefined ? 0 : `"${spill}"`},"${salt}","${commitment}","${prevHash}","${hash}",${payload},${row[0]}]`
+  )
 }
 
 function quote(text: string | null): string {

@@ -125,32 +125,37 @@ export function fromPage(
 ): { readonly position: number; readonly record: LedgerRecord }[] {
   for (const [id, text] of page.shapes) if (!shapes.has(id)) shapes.set(id, parseShape(text))
   const rows = JSON.parse(page.text) as readonly PageRow[]
-  return rows.map((row) => {
-    const shape = shapes.get(row[4]) as Shape
-    const record: LedgerRecord = {
-      v: shape.v,
-      tenant: place.tenant,
-      stream: row[0] === 0 ? (place.stream ?? '') : row[0],
-      seq: row[1],
-      epoch: row[2],
-      at: row[3],
-      type: shape.type,
-      critical: shape.critical,
-      ...(row[5] === 0 ? undefined : { path: row[5] }),
-      ...(row[6] === 0 ? undefined : { fold: row[6] }),
-      causes: deepFreeze(row[7] as unknown as Json) as unknown as readonly Cause[],
-      actor: shape.actor,
-      labels: shape.labels,
-      ...(row[8] === 0 ? undefined : { blobs: Object.freeze(row[8]) }),
-      ...(row[9] === 0 ? undefined : { spill: row[9] }),
-      payload: deepFreeze(row[14]),
-      salt: row[10],
-      commitment: row[11],
-      prevHash: row[12],
-      hash: row[13],
-    }
-    return { position: row[15], record: Object.freeze(record) }
-  })
+  return rows.map((row) => ({ position: row[15], record: fromRow(row, place, shapes.get(row[4]) as Shape) }))
+}
+
+function fromRow(
+  row: PageRow,
+  place: { readonly tenant: string; readonly stream?: string },
+  shape: Shape,
+): LedgerRecord {
+  const record: { -readonly [K in keyof LedgerRecord]: LedgerRecord[K] } = {
+    v: shape.v,
+    tenant: place.tenant,
+    stream: row[0] === 0 ? (place.stream ?? '') : row[0],
+    seq: row[1],
+    epoch: row[2],
+    at: row[3],
+    type: shape.type,
+    critical: shape.critical,
+    causes: deepFreeze(row[7] as unknown as Json) as unknown as readonly Cause[],
+    actor: shape.actor,
+    labels: shape.labels,
+    payload: deepFreeze(row[14]),
+    salt: row[10],
+    commitment: row[11],
+    prevHash: row[12],
+    hash: row[13],
+  }
+  if (row[5] !== 0) record.path = row[5]
+  if (row[6] !== 0) record.fold = row[6]
+  if (row[8] !== 0) record.blobs = Object.freeze(row[8])
+  if (row[9] !== 0) record.spill = row[9]
+  return Object.freeze(record)
 }
 
 export const outsideLabels: Labels = Object.freeze({

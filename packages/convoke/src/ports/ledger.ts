@@ -111,6 +111,12 @@ export interface Ledger {
     ref: StreamRef,
     options?: { readonly from?: number; readonly limit?: number; readonly outline?: boolean },
   ): Promise<LedgerRecord[]>
+  /**
+   * All of a stream, of which the proof is still under way: a ledger that has it lets a long run be replayed meanwhile.
+   * Nothing may be done on the word of these records before `proved` has resolved.
+   * @throws LEDGER_CORRUPT when they cannot even be read
+   */
+  readAhead?(ref: StreamRef, options?: { readonly outline?: boolean }): Promise<Ahead>
   head(ref: StreamRef): Promise<Head>
   /** All streams of a tenant with their heads, by name; for checkpoints and audits. */
   heads(
@@ -168,6 +174,12 @@ export interface Ledger {
   /** What a ledger that can hand out ended runs offers (`convoke store archive`). */
   readonly archive?: Archive
   close(): Promise<void>
+}
+
+export interface Ahead {
+  readonly records: readonly LedgerRecord[]
+  /** Rejects with LEDGER_CORRUPT when one of the records is not what was written. */
+  readonly proved: Promise<void>
 }
 
 export type ChangeListener = (changed?: readonly StreamRef[]) => void

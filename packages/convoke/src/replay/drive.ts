@@ -7,6 +7,7 @@ import type { Actor, Draft } from '../core/record.ts'
 import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
+import { giveBack } from './give-back.ts'
 import { loadHistory, type History } from './history.ts'
 import { openInbox, type Inbox } from './inbox.ts'
 import { summarize } from './mailbox.ts'
@@ -34,7 +35,8 @@ export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSigna
   const incarnation = new Drive(runtime, ref, signal)
   try {
     return await incarnation.run()
-  } catch (error) {
+  } catch (thrown) {
+    const error = (await incarnation.disproof()) ?? thrown
     const known =
       error instanceof ConvokeError
         ? error
@@ -71,7 +73,10 @@ class Drive {
     const claim = await ledger.claim(this.#ref, this.#rt.lease.worker)
     this.#epoch = claim.epoch
     const history = (this.#history = await loadHistory(ledger, this.#ref.tenant, this.#runId))
-    if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) return this.#release('done')
+    if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) {
+      await history.proved
+      return this.#release('done')
+    }
     await lastInLine(this.#rt, claim.epoch - history.last.record.epoch - 1, this.#signal)
     const started = history.started.payload
     const name = started['workflow'] as string
@@ -154,6 +159,7 @@ class Drive {
         return await this.#stop(workflow, error)
       }
       if (!live) {
+        await this.#history.proved
         live = true
         if (/^run\.(parked|stopped)$/.test(this.#history.last.record.type))
           this.#sequencer.enqueue(this.#draft('run.resumed', {}))
@@ -188,6 +194,8 @@ class Drive {
   }
 
   async #stop(workflow: AnyWorkflow, error: unknown): Promise<DriveResult> {
+    // What is not what was written is no reason to say anything about the code.
+    await this.#history.proved
     const was =
       this.#history.entries.findLast((e) => e.record.type === 'run.adopted')?.payload ?? this.#history.started.payload
     const diverged = error as ConvokeError
@@ -327,20 +335,16 @@ class Drive {
     return result
   }
 
-  /**
-   * After an error: what this worker cannot go on with, another may, or itself from the beginning. The store that failed
-   * may fail again, and a run that stays with a live worker is nobody's work: so until it has come back, or the lease is
-   * over. Nothing happens to a run that was lost or never had.
-   */
+  /** What is wrong with the records, if that is known to be the case: it explains every other error. */
+  async disproof(): Promise<unknown> {
+    return await (this.#history as History | undefined)?.proved.then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+  }
+
+  /** After an error: what this worker cannot go on with, another may, or itself from the beginning. */
   async letGo(): Promise<void> {
-    const { ledger, lease, clock } = this.#rt
-    for (let pause = 50; this.#epoch > 0 && lease.remaining() > 0; pause = Math.min(2_000, pause * 2)) {
-      const failed = await ledger.release(this.#ref, this.#epoch).then(
-        () => undefined,
-        (error: unknown) => error,
-      )
-      if (failed === undefined || isConvokeError(failed, 'LEDGER_CLOSED') || this.#signal.aborted) return
-      await clock.sleep(pause, this.#signal).catch(() => undefined)
-    }
+    await giveBack(this.#rt, this.#ref, this.#epoch, this.#signal)
   }
 }

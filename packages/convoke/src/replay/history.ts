@@ -45,6 +45,20 @@ export async function readAll(
 }
 
 export async function entryOf(ledger: Ledger, record: LedgerRecord): Promise<Entry> {
+  const atHand = entryAtHand(record)
+  if (atHand !== undefined) return atHand
+  const spill = record.spill as string
+  const bytes = await ledger.getBlob(record.tenant, spill)
+  if (bytes === undefined)
+    throw new ConvokeError(
+      'BLOB_MISSING',
+      `record ${record.stream}@${record.seq} needs blob ${spill}, which is not there`,
+    )
+  return { record, payload: decode(Buffer.from(bytes).toString('utf8')) as JsonObject }
+}
+
+/** Undefined when its payload has to be fetched. @throws RECORD_UNSUPPORTED */
+function entryAtHand(record: LedgerRecord): Entry | undefined {
   if ((record.v as number) !== 1 || (record.critical && !known.has(record.type)))
     throw new ConvokeError(
       'RECORD_UNSUPPORTED',
@@ -54,14 +68,7 @@ export async function entryOf(ledger: Ledger, record: LedgerRecord): Promise<Ent
         next: 'use the version of Convoke that wrote it, or a newer one',
       },
     )
-  if (record.spill === undefined) return { record, payload: (record.payload ?? {}) as JsonObject }
-  const bytes = await ledger.getBlob(record.tenant, record.spill)
-  if (bytes === undefined)
-    throw new ConvokeError(
-      'BLOB_MISSING',
-      `record ${record.stream}@${record.seq} needs blob ${record.spill}, which is not there`,
-    )
-  return { record, payload: decode(Buffer.from(bytes).toString('utf8')) as JsonObject }
+  return record.spill === undefined ? { record, payload: (record.payload ?? {}) as JsonObject } : undefined
 }
 
 export interface ForkSpec {
@@ -73,6 +80,8 @@ export interface ForkSpec {
 }
 
 export interface History {
+  /** The run's own records may be replayed before their proof has ended; nothing new begins until it has. */
+  readonly proved: Promise<void>
   readonly started: Entry
   readonly input: Json | undefined
   /** What replay goes through: shared records of ancestors first, then the run's own. */
@@ -90,7 +99,7 @@ export interface Superseded {
 }
 
 export async function loadHistory(ledger: Ledger, tenant: string, run: string): Promise<History> {
-  const own = await readAll(ledger, tenant, runStream(run), { outline: true })
+  const { own, proved } = await readOwn(ledger, tenant, runStream(run))
   const started = own[0]
   if (started === undefined)
     throw new ConvokeError('RUN_UNKNOWN', `no run ${run}`, { details: { run }, next: 'convoke runs' })
@@ -102,6 +111,7 @@ export async function loadHistory(ledger: Ledger, tenant: string, run: string): 
     if (entry.record.type === 'value.superseded')
       supersede.set(entry.payload['path'] as string, { value: entry.payload['value'] as Json, entry })
   return {
+    proved,
     started,
     input: own[1]?.payload['value'],
     entries: [...shared.entries, ...own],
@@ -110,6 +120,26 @@ export async function loadHistory(ledger: Ledger, tenant: string, run: string): 
     supersede,
     last: own[own.length - 1] as Entry,
   }
+}
+
+async function readOwn(
+  ledger: Ledger,
+  tenant: string,
+  stream: string,
+): Promise<{ readonly own: readonly Entry[]; readonly proved: Promise<void> }> {
+  if (ledger.readAhead === undefined)
+    return { own: await readAll(ledger, tenant, stream, { outline: true }), proved: Promise.resolve() }
+  const { records, proved } = await ledger.readAhead({ tenant, stream }, { outline: true })
+  // Whoever waits for it hears of it; it may also be that nobody does any more.
+  proved.catch(() => undefined)
+  const own: Entry[] = []
+  try {
+    for (const record of records) own.push(entryAtHand(record) ?? (await entryOf(ledger, record)))
+  } catch (error) {
+    await proved
+    throw error
+  }
+  return { own, proved }
 }
 
 interface Shared {

@@ -93,6 +93,8 @@ describe('tampering', () => {
       db.exec(sql)
       db.close()
       const fresh = await open()
+      const ahead = async (): Promise<void> => (await fresh.readAhead?.(chain.ref))?.proved
+      expect((await errorOf(ahead())).code).toBe('LEDGER_CORRUPT')
       const error = await errorOf(fresh.read(chain.ref))
       expect(error.code).toBe('LEDGER_CORRUPT')
       if (!sql.includes('9007199254740993')) expect(error.details).toMatchObject({ stream: 'run/a', seq: at })

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { pid } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   ConvokeError,
@@ -219,7 +218,7 @@ export function createLeases(parts: {
             toText(worker),
             nonce,
             hostname(),
-            pid,
+            process.pid,
             parts.now(),
             Math.ceil(leaseMs),
           ])
