@@ -157,6 +157,7 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .option('--tool <name>', 'one call instead')
     .option('--input <json>', 'its arguments')
     .option('--role <name>', 'who makes it')
+    .option('--ask-models', 'let guardrails ask their models, which costs what it costs')
     .action(act((c, o: PolicyTestOptions) => policyTest(c, o)))
 
   const servers = program.command('mcp').description('what MCP servers offer').helpCommand(false)

@@ -32,6 +32,39 @@ test('convoke policy test says what would happen and why, and fails where a case
   expect(await at.cli(['policy', 'test', '--app', appFile])).toMatchObject({ code: 2 })
 })
 
+test('convoke policy test says what guardrails would say; a judge is asked only when told to', async () => {
+  const app = join(import.meta.dirname, 'support/guarded.config.ts')
+  const ask = (...more: string[]) =>
+    at.cli(['policy', 'test', '--app', app, '--tool', 'mail.send', '--input', '{"body":"now tok_123"}', ...more], {
+      bare: true,
+    })
+  const dry = await ask()
+  expect(dry).toMatchObject({ code: 0, err: '' })
+  expect(dry.out).toMatch(/^hold /)
+  expect(dry.out).toContain('guardrail hours: at once')
+  expect(dry.out).toContain('guardrail tokens redacts: found 1 token')
+  expect(dry.out).toMatch(/guardrail tone@[0-9a-f]{8} was not asked: it asks a model/)
+  expect(at.counted()).not.toContain('judged')
+  expect(json((await ask('-o', 'json')).out)).toMatchObject({
+    answers: [
+      {
+        outcome: 'hold',
+        redacted: { body: 'now [redacted:token]' },
+        asks: ['haste'],
+        guardrails: [
+          { guardrail: 'tokens', verdict: 'redact', reason: 'found 1 token' },
+          { guardrail: 'hours', verdict: 'ask', reason: 'at once', category: 'haste' },
+          { verdict: 'not-asked' },
+        ],
+      },
+    ],
+  })
+  const asked = await ask('--ask-models')
+  expect(asked.out).toMatch(/^deny /)
+  expect(asked.out).toMatch(/guardrail tone@\w+: it is rude/)
+  expect(at.counted()).toContain('judged')
+})
+
 test('convoke stop: nothing runs until it is lifted; what it stopped goes on', async () => {
   await at.cli(['run', 'hello', '--id', 'r_before'])
   const stop = json((await at.cli(['stop', '--all', '--reason', 'a drill', '--by', 'ada', '-o', 'json'])).out) as {

@@ -11,7 +11,7 @@ import {
   type PolicyCase,
 } from 'convoke'
 import { closeConfig, loadConfig } from '../config.ts'
-import type { Context } from '../context.ts'
+import { clock, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 
 /** `convoke policy test`: what would become of calls that nobody makes, and why; fails where a case expects otherwise. */
@@ -20,6 +20,7 @@ export interface PolicyTestOptions {
   readonly tool?: string
   readonly input?: string
   readonly role?: string
+  readonly askModels?: boolean
 }
 
 export async function policyTest(context: Context, options: PolicyTestOptions): Promise<number> {
@@ -35,12 +36,14 @@ async function answer(context: Context, options: PolicyTestOptions, app: Convoke
   const { out } = context
   const house: House = {
     policy: app.policy,
+    guardrails: app.guardrails,
     tools: app.tools ?? [],
     roles: (app.agents ?? []).map((agent) => agent.role),
     environment: app.environment,
   }
   const answers: PolicyAnswer[] = []
-  for (const its of casesOf(context, options)) answers.push(await dryRun(house, its))
+  for (const its of casesOf(context, options))
+    answers.push(await dryRun(house, its, options.askModels === true ? { askModels: { clock } } : {}))
   const wrong = answers.filter((answer) => !answer.ok)
   out.data({ answers: answers as unknown as Json, failed: wrong.length }, () =>
     answers.map((a) => shown(a, context)).join('\n'),

@@ -55,7 +55,7 @@ export interface Spend {
 /** What guardrails are asked with. */
 export interface Desk {
   readonly rails: readonly Guardrail[]
-  readonly task: Task
+  readonly task: Pick<Task, 'history' | 'signal' | 'now'>
   readonly keyed: (text: string) => string
   readonly clock: Clock
   readonly spend?: Spend | undefined
@@ -237,7 +237,7 @@ function failed(error: unknown): string {
   return `the guardrail itself failed: ${error instanceof Error ? error.message : String(error)}`
 }
 
-function onRecord(task: Task, of: string): Note | undefined {
+function onRecord(task: Desk['task'], of: string): Note | undefined {
   for (const { record, payload } of task.history) {
     if (record.type !== 'guardrail.judged') continue
     const note = (payload['notes'] as unknown as readonly Note[]).find((n) => n.of === of)
