@@ -32,12 +32,13 @@ const patience = 100
 /**
  * Holds a workflow's code against everything a run has recorded (R8). Nothing starts: the lease it works with has
  * passed. A run that has ended must come to the same end.
- * @throws RUN_UNKNOWN, WORKFLOW_UNKNOWN, RECORD_UNSUPPORTED
+ * @throws RUN_UNKNOWN, WORKFLOW_UNKNOWN, RECORD_UNSUPPORTED, LEDGER_CORRUPT
  */
 export async function dryReplay(parts: Omit<Runtime, 'lease' | 'live' | 'probe'>, ref: StreamRef): Promise<DryReplay> {
   const { ledger, clock, ids, redact } = parts
   const run = runIdOf(ref.stream)
   const history = await loadHistory(ledger, ref.tenant, run)
+  await history.proved
   const { payload } = history.started
   const workflow = parts.workflows.get(payload['workflow'] as string)
   if (workflow === undefined) throw unknownWorkflow(payload['workflow'] as string)
