@@ -57,28 +57,32 @@ function addTo(sums: Record<string, number>, counts: Readonly<Record<string, num
 
 const wanted = Number(process.env['CONVOKE_DIFF_OPS'] ?? 100_000)
 
-test('the ledgers on Postgres and on SQLite mean what the plain ledger means', async () => {
-  const seed = Number(process.env['CONVOKE_DIFF_SEED'] ?? 1)
-  const performed: Record<string, number> = {}
-  const answers: Record<string, number> = {}
-  let operations = 0
-  for (let round = 0; operations < wanted; round++) {
-    const report = await differOnFreshStores(Math.min(part, wanted - operations), seed + round * 10_000)
-    expect(report.differences).toEqual([])
-    operations += report.operations
-    addTo(performed, report.performed)
-    addTo(answers, report.answers)
-  }
-  // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
-  const few = (counts: Readonly<Record<string, number>>, names: readonly string[]): string[] =>
-    names.filter((name) => (counts[name] ?? 0) < operations / 20_000)
-  const kinds =
-    'start register lapse isAlive claim release append both note post read ready blob attach look wrong archive restore'
-  expect(few(performed, kinds.split(' '))).toEqual([])
-  const codes =
-    'ok POSITION_STALE EPOCH_STALE LEASE_EXPIRED RUN_OWNED RUN_UNKNOWN UNIQUE_TAKEN COUNTER_EXCEEDED INBOX_ADVANCED ' +
-    'BLOB_MISSING LEDGER_CORRUPT INPUT_INVALID TENANT_MISSING NAME_INVALID RECORD_UNSUPPORTED NOT_CANONICAL ' +
-    'RUN_ARCHIVED RUN_NEEDED ARCHIVE_INVALID'
-  expect(few(answers, codes.split(' '))).toEqual([])
-  console.log(`${operations} operations`, Object.fromEntries(codes.split(' ').map((code) => [code, answers[code]])))
-}, Math.max(1_800_000, wanted * 6))
+test(
+  'the ledgers on Postgres and on SQLite mean what the plain ledger means',
+  async () => {
+    const seed = Number(process.env['CONVOKE_DIFF_SEED'] ?? 1)
+    const performed: Record<string, number> = {}
+    const answers: Record<string, number> = {}
+    let operations = 0
+    for (let round = 0; operations < wanted; round++) {
+      const report = await differOnFreshStores(Math.min(part, wanted - operations), seed + round * 10_000)
+      expect(report.differences).toEqual([])
+      operations += report.operations
+      addTo(performed, report.performed)
+      addTo(answers, report.answers)
+    }
+    // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
+    const few = (counts: Readonly<Record<string, number>>, names: readonly string[]): string[] =>
+      names.filter((name) => (counts[name] ?? 0) < operations / 20_000)
+    const kinds =
+      'start register lapse isAlive claim release append both note post read ready blob attach look wrong archive restore'
+    expect(few(performed, kinds.split(' '))).toEqual([])
+    const codes =
+      'ok POSITION_STALE EPOCH_STALE LEASE_EXPIRED RUN_OWNED RUN_UNKNOWN UNIQUE_TAKEN COUNTER_EXCEEDED INBOX_ADVANCED ' +
+      'BLOB_MISSING LEDGER_CORRUPT INPUT_INVALID TENANT_MISSING NAME_INVALID RECORD_UNSUPPORTED NOT_CANONICAL ' +
+      'RUN_ARCHIVED RUN_NEEDED ARCHIVE_INVALID'
+    expect(few(answers, codes.split(' '))).toEqual([])
+    console.log(`${operations} operations`, Object.fromEntries(codes.split(' ').map((code) => [code, answers[code]])))
+  },
+  Math.max(1_800_000, wanted * 6),
+)
