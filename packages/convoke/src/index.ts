@@ -39,6 +39,7 @@ export {
   tool,
   type AnyTool,
   type EffectClass,
+  type Reconciled,
   type Tool,
   type ToolContext,
   type ToolLabels,

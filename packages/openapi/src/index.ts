@@ -1,13 +1,8 @@
 export { apiKey, basic, bearer, clientCredentials, type Auth, type ClientCredentials, type Credential } from './auth.ts'
 export type { DocumentSource } from './document.ts'
+export type { DeclaredEffect } from './effect.ts'
+export type { ReadAnswer, Reconcile, UnknownCall } from './reconcile.ts'
 export type { Fill } from './request.ts'
 export type { Choice } from './select.ts'
 export type { ServerChoice } from './server.ts'
-export {
-  openApiTools,
-  type Declared,
-  type DeclaredEffect,
-  type OpenApiOptions,
-  type OpenApiTools,
-  type OperationTool,
-} from './tools.ts'
+export { openApiTools, type Declared, type OpenApiOptions, type OpenApiTools, type OperationTool } from './tools.ts'

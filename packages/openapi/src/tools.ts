@@ -2,7 +2,6 @@ import {
   ConvokeError,
   tool,
   type Accepts,
-  type EffectClass,
   type Json,
   type JsonObject,
   type NetworkRules,
@@ -11,25 +10,17 @@ import {
   type ToolLabels,
   type ToolRetry,
 } from 'convoke'
-import { nextPage, outputSchema, pagingHint, pagingOf, readAnswer } from './answer.ts'
-import { authenticator, nobody, type Auth } from './auth.ts'
+import { pagingHint } from './answer.ts'
+import type { Auth } from './auth.ts'
 import { readDocument, type Document, type DocumentSource } from './document.ts'
-import { inputSchema } from './input.ts'
+import { effectOf, type DeclaredEffect } from './effect.ts'
 import { toolNames } from './names.ts'
-import { listOperations, readOperation, unsupported, type Listed, type Operation, type Parameter } from './operation.ts'
-import { draft, finish, inputOf, type Fill } from './request.ts'
+import { listOperations, type Listed } from './operation.ts'
+import { reconcilerOf } from './reconcile.ts'
+import { inputOf, type Fill } from './request.ts'
 import { select, type Choice } from './select.ts'
-import { serverOf, type ServerChoice } from './server.ts'
-import { fromJsonSchema } from './standard.ts'
-
-/** What a repeat of an operation does, when the app knows better than its method tells. */
-export type DeclaredEffect =
-  | 'read'
-  | 'idempotent'
-  | 'unsafe'
-  /** The server honours this header; `Idempotency-Key` unless said. */
-  | 'keyed'
-  | { readonly effect: 'keyed'; readonly header: string }
+import { senderOf } from './sender.ts'
+import type { ServerChoice } from './server.ts'
 
 /** What only the app can say of an operation. */
 export interface Declared {
@@ -120,7 +111,7 @@ export async function openApiTools(source: DocumentSource, options: OpenApiOptio
   const catalog = (options.catalog ?? chosen.length > listedAtMost) ? options.name : undefined
   for (const place of chosen) {
     try {
-      made.set(place.id, toolOf(document, place, names.get(place) as string, catalog, options))
+      made.set(place.id, toolOf(document, place, listed, names.get(place) as string, catalog, options))
     } catch (error) {
       if (named.has(place) || !(error instanceof ConvokeError)) throw error
       refused.push({ operation: place.id, code: error.code, why: error.message })
@@ -150,50 +141,27 @@ function nothing(choice: Choice): ConvokeError {
 function toolOf(
   document: Document,
   place: Listed,
+  listed: readonly Listed[],
   name: string,
   catalog: string | undefined,
   options: OpenApiOptions,
 ): OperationTool {
-  const operation = withSlashes(readOperation(document, place), options.slashes ?? [])
-  const effect = effectOf(operation, options.effects?.[operation.id])
-  const fills = fillsOf(operation, effect.header, options.fill ?? {})
-  const server = serverOf(operation.servers, options.server)
-  const auth = authenticator(document, operation, options.auth)
-  // Whoever says that the server is inside also says that the way to it is.
-  const openly = (address: string): boolean =>
-    auth !== nobody && address.startsWith('http:') && (options.network?.inside ?? []).length === 0
-  for (const origin of [server.fixed?.origin ?? '', ...auth.origins])
-    if (openly(origin)) throw unsupported(operation.id, `its credentials would travel openly to ${origin}`)
-  const paging = pagingOf(document, operation)
-  const alsoAnswers = options.answers?.[operation.id] ?? []
-  const output =
-    options.check === 'nothing' ? undefined : outputSchema(document, operation, paging?.link === true, alsoAnswers)
+  const effect = effectOf(place, options.effects?.[place.id])
+  const alsoAnswers = options.answers?.[place.id] ?? []
+  const sender = senderOf(document, place, options, { header: effect.header, alsoAnswers })
+  const { operation, paging } = sender
+  const reconciler =
+    effect.reconcile === undefined ? undefined : reconcilerOf(document, place, effect.reconcile, listed, options)
   const hosts =
-    server.fixed === undefined ? undefined : [server.fixed.host, ...auth.origins.map((o) => new URL(o).host)]
+    sender.hosts === undefined || (reconciler !== undefined && reconciler.hosts === undefined)
+      ? undefined
+      : [...new Set([...sender.hosts, ...(reconciler?.hosts ?? [])])]
   const version = options.version ?? versionOf(document)
 
   async function execute(given: unknown, context: ToolContext): Promise<unknown> {
-    const input = inputOf(given)
-    const base = await server.url()
-    if (openly(base))
-      throw new ConvokeError('NETWORK_DENIED', 'credentials do not travel over plain http', {
-        details: { sent: false },
-      })
-    for (let fresh = false; ; fresh = true) {
-      const request = await draft(operation, base, input, fills, context)
-      if (effect.header !== undefined) request.headers.set(effect.header, context.idempotencyKey)
-      await auth.apply(request, context, fresh)
-      const { url, init } = finish(request)
-      const response = await context.fetch(url, init)
-      if (response.status === 401 && auth.renews && !fresh) continue
-      if (alsoAnswers.includes(response.status) && !response.headers.has('retry-after'))
-        return { status: response.status, body: await readAnswer(response) }
-      if (!response.ok) return response
-      const value = await readAnswer(response)
-      if (paging?.link !== true) return value
-      const next = nextPage(response.headers.get('link'), operation, url)
-      return { items: value, ...(next === undefined ? {} : { next }) }
-    }
+    const answered = await sender.send(inputOf(given), context)
+    if ('failed' in answered) return answered.failed
+    return answered.also ? { status: answered.status, body: answered.body } : answered.body
   }
 
   const tidy = [
@@ -209,11 +177,12 @@ function toolOf(
         .filter((part) => part !== '')
         .join('\n')
         .trim() || `${operation.method} ${operation.path}`,
-    inputSchema: fromJsonSchema<JsonObject>(() => inputSchema(document, operation, new Set(fills.keys()))),
-    outputSchema: fromJsonSchema<Json>(() => output ?? {}),
+    inputSchema: sender.input,
+    outputSchema: sender.output,
     effect: effect.class,
     version,
     execute,
+    ...(reconciler === undefined ? {} : { reconcile: (input, context) => reconciler.ask(input, context) }),
     ...(catalog === undefined ? {} : { catalog }),
     network: options.network ?? (hosts === undefined ? {} : { hosts }),
     ...(options.labels === undefined ? {} : { labels: options.labels }),
@@ -222,44 +191,6 @@ function toolOf(
     ...(options.retry === undefined ? {} : { retry: options.retry }),
     ...options.declare?.[operation.id],
   })
-}
-
-function withSlashes(operation: Operation, slashes: readonly string[]): Operation {
-  const mine = (p: Parameter): boolean => p.in === 'path' && slashes.includes(`${operation.id}.${p.name}`)
-  if (!operation.parameters.some(mine)) return operation
-  return { ...operation, parameters: operation.parameters.map((p) => (mine(p) ? { ...p, segments: true } : p)) }
-}
-
-/** By method, and by what the app declares: never by what a document or a server claims of itself. */
-function effectOf(
-  operation: Operation,
-  declared: DeclaredEffect | undefined,
-): { readonly class: EffectClass; readonly header: string | undefined } {
-  if (declared === undefined)
-    return { class: ['GET', 'HEAD'].includes(operation.method) ? 'read' : 'unsafe', header: undefined }
-  if (typeof declared === 'object') return { class: 'keyed', header: headerName(operation, declared.header) }
-  return { class: declared, header: declared === 'keyed' ? 'Idempotency-Key' : undefined }
-}
-
-function headerName(operation: Operation, header: string): string {
-  if (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(header)) return header
-  throw unsupported(operation.id, `${JSON.stringify(header)} is no name of a header`)
-}
-
-/** Parameters that callers never see: what the app fills in, and the idempotency key, which is the gateway's (R4). */
-function fillsOf(
-  operation: Operation,
-  keyHeader: string | undefined,
-  fill: Readonly<Record<string, Fill>>,
-): ReadonlyMap<Parameter, Fill> {
-  const fills = new Map<Parameter, Fill>()
-  for (const parameter of operation.parameters) {
-    const header = parameter.in === 'header' ? parameter.name.toLowerCase() : undefined
-    if (Object.hasOwn(fill, parameter.name)) fills.set(parameter, fill[parameter.name] as Fill)
-    else if (header === 'idempotency-key' || (header !== undefined && header === keyHeader?.toLowerCase()))
-      fills.set(parameter, (context) => context.idempotencyKey)
-  }
-  return fills
 }
 
 function versionOf(document: Document): string {
