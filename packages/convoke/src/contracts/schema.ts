@@ -1,5 +1,5 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec'
-import { canonicalize, decode, pointerOf, settle } from '../core/canonical.ts'
+import { canonicalize, decode, pointerOf, settleValue } from '../core/canonical.ts'
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
 import type { Code } from '../core/codes.ts'
 import { sha256 } from '../core/hash.ts'
@@ -37,7 +37,7 @@ export async function check<S extends StandardSchemaV1>(
   try {
     const result = await schema['~standard'].validate(value)
     if (result.issues !== undefined) return { ok: false, issues: result.issues.slice(0, maxIssues).map(issueOf) }
-    const made = result.value === undefined ? undefined : settle(result.value).value
+    const made = result.value === undefined ? undefined : settleValue(result.value)
     return { ok: true, value: made as StandardSchemaV1.InferOutput<S> }
   } catch (error) {
     if (isConvokeError(error, 'NOT_CANONICAL'))

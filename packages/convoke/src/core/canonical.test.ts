@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { canonicalize, decode, deepFreeze, quote, settle } from './canonical.ts'
+import { canonicalize, decode, deepFreeze, quote, settle, settleValue } from './canonical.ts'
 import { isConvokeError } from './errors.ts'
 import type { Json } from './json.ts'
 
@@ -63,6 +63,7 @@ describe('canonicalize', () => {
         expect(canonicalize(live)).toBe(text)
         // Also in the order in which code would enumerate it.
         expect(JSON.stringify(live)).toBe(JSON.stringify(decode(text)))
+        expect(JSON.stringify(settleValue(value))).toBe(JSON.stringify(live))
       }),
     )
   })
@@ -73,6 +74,7 @@ describe('canonicalize', () => {
     expect(canonicalize(value)).toBe(expected)
     expect(settle(value).text).toBe(expected)
     expect(Object.keys(settle(value).value as object)).toEqual(['9', '10', '__proto__', 'a', 'b'])
+    expect(settleValue(value)).toEqual(settle(value).value)
   })
 
   test('leaves undefined members out and reads a getter once', () => {
@@ -107,7 +109,7 @@ describe('canonicalize', () => {
     [{ m: new Money() }, '/m'],
     [undefined, ''],
   ])('refuses %o at "%s"', ([value, pointer]) => {
-    for (const write of [canonicalize, settle]) {
+    for (const write of [canonicalize, settle, settleValue]) {
       const error = refusal(() => write(value))
       expect(error.code).toBe('NOT_CANONICAL')
       expect(error.details).toEqual({ pointer })
@@ -132,6 +134,7 @@ test('decoded and settled values are frozen all the way down', () => {
   fc.assert(
     fc.property(json, (value) => {
       expect(frozen(settle(value).value)).toBe(true)
+      expect(frozen(settleValue(value))).toBe(true)
       expect(frozen(decode(canonicalize(value)))).toBe(true)
       expect(frozen(deepFreeze(structuredClone(value)))).toBe(true)
     }),

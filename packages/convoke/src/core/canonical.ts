@@ -42,6 +42,27 @@ export function settle(value: unknown): Settled {
   return { text: careful, value: decode(careful) }
 }
 
+/**
+ * The value of `settle`, for who needs no text.
+ * @throws NOT_CANONICAL as `canonicalize` does
+ */
+export function settleValue(value: unknown): Json {
+  const kept = copy(value, 0, true)
+  return kept !== unproven && isWellFormed(kept) ? kept : settle(value).value
+}
+
+function isWellFormed(value: Json): boolean {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) {
+    for (const item of value as readonly Json[]) if (!isWellFormed(item)) return false
+    return true
+  }
+  for (const key of Object.keys(value))
+    if (!key.isWellFormed() || !isWellFormed((value as Readonly<Record<string, Json>>)[key] as Json)) return false
+  return true
+}
+
 const unproven = Symbol('unproven')
 
 /** Whether JSON.stringify prints the value canonically as it is, but for lone surrogates. */
