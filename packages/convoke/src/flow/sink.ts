@@ -77,10 +77,17 @@ function isBounded(t: Tolerance): boolean {
  */
 export function judgeFlow(call: FlowCall): FlowVerdict {
   const { labels, accepts, external } = call
-  const broken: { rule: FlowRule; why: string }[] = []
   const untrusted = labels.integrity === 'untrusted'
   const judged = untrusted ? covered(accepts?.tolerates ?? [], call.input, call.request) : undefined
   const tainted = judged !== undefined && judged.refused !== undefined
+  const confidential = labels.confidentiality.length > 0
+  // Most calls can break no rule: who said what is put together for those that may.
+  if (
+    accepts?.confidentiality === undefined &&
+    !(tainted && (accepts?.integrity === 'trusted' || (external && confidential)))
+  )
+    return { broken: none, otherwise: accepts?.otherwise ?? 'hold', tolerated: judged?.tolerated ?? none }
+  const broken: { rule: FlowRule; why: string }[] = []
   const from = labels.sources.length === 0 ? '' : ` (${labels.sources.slice(0, 6).join(', ')})`
   if (accepts?.integrity === 'trusted' && tainted)
     broken.push({ rule: 'integrity', why: `it rests on untrusted input${from}; ${judged.refused}` })
@@ -89,13 +96,17 @@ export function judgeFlow(call: FlowCall): FlowVerdict {
     const over = labels.confidentiality.filter((label) => !confidentiality.includes(label))
     if (over.length > 0) broken.push({ rule: 'confidentiality', why: `${over.join(', ')} may not go there${from}` })
   }
-  if (external && tainted && labels.confidentiality.length > 0 && broken.length === 0)
+  if (external && tainted && confidential && broken.length === 0)
     broken.push({
       rule: 'untrusted-private-effect',
       why: `untrusted input${from}, private data (${labels.confidentiality.join(', ')}) and an external effect come together`,
     })
-  return { broken, otherwise: accepts?.otherwise ?? 'hold', tolerated: judged?.tolerated ?? [] }
+  return { broken, otherwise: accepts?.otherwise ?? 'hold', tolerated: judged?.tolerated ?? none }
 }
+
+const none: readonly never[] = Object.freeze([])
+
+const intolerant = Object.freeze({ tolerated: none, refused: 'it tolerates no untrusted argument' })
 
 /** Whether each scalar of a value is bounded by a tolerance that holds; `refused` says where that is not so. */
 export function covered(
@@ -103,7 +114,7 @@ export function covered(
   input: Json,
   request: readonly string[],
 ): { readonly tolerated: readonly string[]; readonly refused?: string } {
-  if (all.length === 0) return { tolerated: [], refused: 'it tolerates no untrusted argument' }
+  if (all.length === 0) return intolerant
   const tolerated: string[] = []
   for (const { pointer, value } of leaves(input)) {
     // That an argument was left out says no more than that it may be left out.

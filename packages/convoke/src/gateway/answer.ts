@@ -7,27 +7,38 @@ import type { Action } from './action.ts'
 import type { Call } from './deps.ts'
 import { deskOf, guarded } from './gate.ts'
 import { denial } from './guardrail.ts'
-import { judgeOutput, judgingOf, noteJudgement, railsOf, type Note } from './guard-run.ts'
+import { judgeOutput, judgingOf, noteJudgement, railsOf, unjudged, type Note } from './guard-run.ts'
 import { redactJson } from './guard-text.ts'
 import { holdAnswer, release, type HeldAnswer } from './held.ts'
-import { checkOutput } from './result.ts'
+import { checkOutput, fitting } from './result.ts'
+import { check } from './schema.ts'
 import { scrub } from './secrets.ts'
 import { fold, type CallState } from './state.ts'
+import type { AnyTool } from './tool.ts'
 
 /** What is known of the effect of a call that has ended: certainly none, certainly done, or nobody knows. */
 export type Effect = 'none' | 'done' | 'unknown'
 
 /** Labels of what a tool said: untrusted unless the tool is declared otherwise. */
 export function labelsOf(call: Call): Labels {
-  const { labels, name } = call.tool
-  return {
-    integrity: labels.integrity ?? 'untrusted',
-    confidentiality: [...new Set(labels.confidentiality)].sort(),
-    sources: [`tool:${name}`],
+  const { tool } = call
+  let its = said.get(tool)
+  if (its === undefined) {
+    its = Object.freeze({
+      integrity: tool.labels.integrity ?? 'untrusted',
+      confidentiality: Object.freeze([...new Set(tool.labels.confidentiality)].sort()),
+      sources: Object.freeze([`tool:${tool.name}`]),
+    })
+    said.set(tool, its)
   }
+  return its
 }
 
+/** One frozen object for all answers of a tool: what is joined and written with each of them is then found, not made. */
+const said = new WeakMap<AnyTool, Labels>()
+
 function extra(call: Call, s: CallState, effect: Effect, more: JsonObject): JsonObject {
+  if (call.tool.effect === 'read' && s.generation === 0) return more
   return {
     ...(call.tool.effect === 'read' ? {} : { effect }),
     ...(s.generation === 0 ? {} : { generation: s.generation }),
@@ -36,8 +47,10 @@ function extra(call: Call, s: CallState, effect: Effect, more: JsonObject): Json
 }
 
 function approvalCauses(s: CallState): NonNullable<Completion['causes']> {
-  return s.approvals.map((ref) => ({ ref, kind: 'approval' as const }))
+  return s.approvals.length === 0 ? unapproved : s.approvals.map((ref) => ({ ref, kind: 'approval' as const }))
 }
+
+const unapproved: NonNullable<Completion['causes']> = Object.freeze([])
 
 /** A failure is an answer too: it is recorded, with the rule or the tool that gave it, and an agent can act on it. */
 export function failure(call: Call, s: CallState, thrown: unknown, effect: Effect): Completion {
@@ -78,9 +91,12 @@ export async function success(
   },
 ): Promise<Completion | undefined> {
   const { deps, tool } = call
-  const output = await checkOutput(tool, raw.value)
-  const desk = deskOf(call, task, railsOf(deps.guardrails, tool.name, 'output'))
-  const judged = await judgeOutput(desk, guarded(call, task, action.input, action.businessKey), output)
+  const output = fitting(tool, await check(tool.outputSchema, raw.value))
+  const rails = railsOf(deps.guardrails, tool.name, 'output')
+  const judged =
+    rails.length === 0
+      ? unjudged(output)
+      : await judgeOutput(deskOf(call, task, rails), guarded(call, task, action.input, action.businessKey), output)
   const { denied, asked, redactedBy } = judged
   const more: JsonObject = {
     ...(raw.notes === undefined || raw.notes.length === 0 ? {} : { notes: raw.notes }),
@@ -113,6 +129,7 @@ export async function success(
 
 /** What was said of an answer stands in the record that ends the step, with what it took to say it. */
 function withJudging(completion: Completion, task: Task, notes: readonly Note[]): Completion {
+  if (notes.length === 0 && task.history.length === 0) return completion
   const spoke = notes.filter((note) => note.verdict !== 'allow' || note.usage !== undefined)
   return {
     ...completion,

@@ -54,56 +54,85 @@ export function callOperation(
     options,
     timeoutMs: options.timeoutMs ?? tool.timeoutMs,
   }
-  return {
+  // Filled in member by member: it is made for every call, and a spread for each costs more than all the rest of it.
+  const operation: { -readonly [K in keyof Operation]: Operation[K] } = {
     kind: 'call',
     name: options.name ?? tool.name,
     target: tool.name,
     version: tool.version,
-    input: { input, ...(businessKey === undefined ? {} : { businessKey }) },
-    ...(canonical === undefined || businessKey !== undefined ? {} : { inputText: `{"input":${canonical.text}}` }),
+    input: businessKey === undefined ? { input } : { input, businessKey },
     declared: true,
     environment: environmentOf(deps, caller, tool, options),
-    ...(options.from === undefined ? {} : { from: options.from }),
-    ...(options.flow === undefined ? {} : { flow: options.flow }),
-    ...(caller.actor === undefined ? {} : { actor: caller.actor }),
     effect: mayHold(call),
     execute: (task) => run(call, task),
     applied: (entry) => countJudging(caller, entry),
-    ...(undo === undefined ? {} : { undo }),
+  }
+  if (canonical !== undefined && businessKey === undefined) operation.inputText = `{"input":${canonical.text}}`
+  if (options.from !== undefined) operation.from = options.from
+  if (options.flow !== undefined) operation.flow = options.flow
+  if (caller.actor !== undefined) operation.actor = caller.actor
+  if (undo !== undefined) operation.undo = undo
+  return operation
+}
+
+interface Environments {
+  readonly all: Map<string, JsonObject>
+  /** The one without guardrails that was asked for last, and what it is for. */
+  last?: {
+    readonly policy: string
+    readonly role: string | undefined
+    readonly approval: string | undefined
+    readonly made: JsonObject
   }
 }
 
-const environments = new WeakMap<AnyTool, Map<string, JsonObject>>()
+const environments = new WeakMap<AnyTool, Environments>()
 const maxEnvironments = 100
 
 /** What shapes a result besides the arguments; one object for all calls that it is the same for. */
 function environmentOf(deps: GatewayDeps, caller: Caller, tool: AnyTool, { approval }: CallOptions): JsonObject {
   const policy = deps.policy?.version ?? noPolicy.version
+  const { role } = caller
   const guarded = guardedBy(deps, tool.name)
-  const key = JSON.stringify([policy, caller.role, approval, guarded])
   let known = environments.get(tool)
-  if (known === undefined) environments.set(tool, (known = new Map()))
-  const found = known.get(key)
-  if (found !== undefined) return found
-  const made = Object.freeze({
-    effect: tool.effect,
-    policy,
-    tool: toolDigest(tool),
-    ...(caller.role === undefined ? {} : { role: caller.role }),
-    ...(approval === undefined ? {} : { approval }),
-    ...guarded,
-  })
-  if (known.size < maxEnvironments) known.set(key, made)
+  if (known === undefined) environments.set(tool, (known = { all: new Map() }))
+  const { last } = known
+  if (guarded === unguarded && last?.policy === policy && last.role === role && last.approval === approval)
+    return last.made
+  const key = JSON.stringify([policy, role, approval, guarded])
+  let made = known.all.get(key)
+  if (made === undefined) {
+    made = environment(tool, policy, role, approval, guarded)
+    if (known.all.size < maxEnvironments) known.all.set(key, made)
+  }
+  if (guarded === unguarded) known.last = { policy, role, approval, made }
   return made
 }
 
-const unguarded = Object.freeze({})
+function environment(
+  tool: AnyTool,
+  policy: string,
+  role: string | undefined,
+  approval: string | undefined,
+  guarded: JsonObject,
+): JsonObject {
+  return Object.freeze({
+    effect: tool.effect,
+    policy,
+    tool: toolDigest(tool),
+    ...(role === undefined ? {} : { role }),
+    ...(approval === undefined ? {} : { approval }),
+    ...guarded,
+  })
+}
+
+const unguarded: { readonly guardrails?: readonly string[] } = Object.freeze({})
 
 /** Names and versions of the guardrails that a result passed (R9). */
 function guardedBy({ guardrails }: GatewayDeps, tool: string): { readonly guardrails?: readonly string[] } {
   if (guardrails === undefined || guardrails.length === 0) return unguarded
   const rails = new Set([...railsOf(guardrails, tool, 'input'), ...railsOf(guardrails, tool, 'output')].map(railName))
-  return rails.size === 0 ? {} : { guardrails: [...rails].sort() }
+  return rails.size === 0 ? unguarded : { guardrails: [...rails].sort() }
 }
 
 /** What models used to judge the call counts like what they used to work, live and on replay alike. */
@@ -139,6 +168,7 @@ async function run(call: Call, task: Task): Promise<Completion> {
 }
 
 function withJudging(done: Completion, task: Task): Completion {
+  if (task.history.length === 0) return done
   const { judging } = judgingOf(task)
   return judging === undefined ? done : { ...done, extra: { ...done.extra, judging } }
 }
@@ -147,7 +177,8 @@ function withJudging(done: Completion, task: Task): Completion {
 async function round(call: Call, task: Task, s: CallState): Promise<Completion | undefined> {
   const { tool } = call
   const { dispatch, open } = s
-  await standStill(call.deps.halts, task, call.caller.role)
+  const { halts } = call.deps
+  if (halts?.clear(task.run, call.caller.role) === false) await standStill(halts, task, call.caller.role)
   const held = heldAnswer(task)
   if (held !== undefined) return released(call, task, s, held)
   if (dispatch !== undefined) {
@@ -165,7 +196,7 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     const repeatable = tool.effect !== 'reconcilable' && tool.effect !== 'unsafe'
     return repeatable ? attempt(call, task, s, action) : recover(call, task, s, dispatch, action)
   }
-  await noteTrust(call, task, s)
+  if (task.history.length > 0) await noteTrust(call, task, s)
   if (s.decided !== undefined) return afterDecision(call, task, s, s.decided.decision)
   if (s.expired !== undefined) return failure(call, s, lapsed(s.expired.id), 'none')
   if (task.scope.dead) {
@@ -183,7 +214,7 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
     return simulated(call, task, s, passed.action, passed.ancestor)
   if (open !== undefined) {
     const asked = passed.holds.some((h) => holdKey(h) === open.hold)
-    if (!asked || passed.binding !== open.actionHash || passed.policyVersion !== open.policyVersion)
+    if (!asked || passed.binding() !== open.actionHash || passed.policyVersion !== open.policyVersion)
       withdraw(task, open, { problem: 'the action or the policy changed after it was asked' })
     else
       await settle(
@@ -206,7 +237,7 @@ async function round(call: Call, task: Task, s: CallState): Promise<Completion |
       group: hold.group,
       action: stored,
       blobs,
-      actionHash: passed.binding,
+      actionHash: passed.binding(),
       policyVersion: passed.policyVersion,
       generation: s.generation,
       hold: holdKey(hold),

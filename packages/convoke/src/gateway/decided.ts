@@ -53,7 +53,7 @@ export async function afterDecision(
           id: decided.open.id,
           from: before === undefined ? null : storedAction(before.action).stored,
           to: passed.action as unknown as JsonObject,
-          toHash: passed.binding,
+          toHash: passed.binding(),
           generation: s.generation + 1,
           diff: (before === undefined
             ? []

@@ -57,14 +57,14 @@ export function extendGateway(deps: GatewayDeps, caller: Caller = {}): (scope: S
     const claim = <T>(operation: Operation): StepPromise<T> => scope.engine.claim(scope, operation) as StepPromise<T>
     return {
       call: <I, O>(tool: Tool<I, O>, input: I, options: RunCallOptions<I, O> = {}): StepPromise<O> => {
-        const { undo, ...rest } = options
+        const { undo } = options
         return claim<O>(
           callOperation(
             deps,
             its,
             tool,
             input,
-            rest,
+            options,
             undo === undefined ? undefined : (result) => undoOperation(deps, its, undo, result as O, input),
           ),
         )

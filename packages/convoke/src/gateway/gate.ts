@@ -11,7 +11,7 @@ import type { Task } from '../replay/types.ts'
 import { actionHash, storedAction, type Action } from './action.ts'
 import type { AncestorDispatch, Call, Caller } from './deps.ts'
 import { denial, railName, type GuardedCall } from './guardrail.ts'
-import { judgeInput, noteJudgement, railsOf, type Desk } from './guard-run.ts'
+import { judgeInput, noteJudgement, railsOf, unjudged, type Desk } from './guard-run.ts'
 import { holdKey, holdsOf, type HoldReason } from './holds.ts'
 import { check, issueText } from './schema.ts'
 import { agreed, type CallState, type Grant } from './state.ts'
@@ -20,9 +20,9 @@ import { toolDigest } from './tool-digest.ts'
 /** A call that no rule forbids: exactly what would be done, and who has to agree first. */
 export interface Passed {
   readonly action: Action
-  readonly hash: string
+  hash(): string
   /** What an approval is bound to (R10): the action, its place, the tool, the policy and the labels it rests on. */
-  readonly binding: string
+  binding(): string
   readonly policyVersion: string
   readonly holds: readonly HoldReason[]
   readonly tell: readonly { readonly group: string; readonly by: string }[]
@@ -61,20 +61,24 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
   const { deps, tool, caller, options } = call
   const policy = deps.policy ?? noPolicy
   const businessKey = corrected?.businessKey ?? options.businessKey
-  const first = await parsed(call, corrected === undefined ? call.input : corrected.input)
+  const given = corrected === undefined ? call.input : corrected.input
+  const first = fitting(call, await check(tool.inputSchema, given))
   inReach(call)
   const rails = railsOf(deps.guardrails, tool.name, 'input')
-  const judged = await judgeInput(deskOf(call, task, rails), guarded(call, task, first, businessKey))
+  const judged =
+    rails.length === 0
+      ? unjudged(first)
+      : await judgeInput(deskOf(call, task, rails), guarded(call, task, first, businessKey))
   noteJudgement(task, 'input', judged)
   if (judged.denied !== undefined) throw denial(judged.denied.guardrail, tool.name, judged.denied.reason)
-  const input = judged.redactedBy.length === 0 ? first : await parsed(call, decode(canonicalize(judged.value)))
+  const input =
+    judged.redactedBy.length === 0
+      ? first
+      : fitting(call, await check(tool.inputSchema, decode(canonicalize(judged.value))))
   granted(call, task, input)
-  const action: Action = {
-    tool: tool.name,
-    version: tool.version,
-    input,
-    ...(businessKey === undefined ? {} : { businessKey }),
-  }
+  const { name, version } = tool
+  const action: Action =
+    businessKey === undefined ? { tool: name, version, input } : { tool: name, version, input, businessKey }
   let hashed: string | undefined
   const hash = (): string => (hashed ??= actionHash(action, deps.keyed))
   const flow = judgeFlow({
@@ -82,7 +86,7 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     input,
     accepts: tool.accepts,
     external: tool.external,
-    request: deps.request ?? [],
+    request: deps.request ?? none,
   })
   const [broken] = flow.broken
   if (broken !== undefined && flow.otherwise === 'deny')
@@ -105,7 +109,11 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
       details: { tool: tool.name, rule: decision.deny.by, why: decision.deny.why, policy: policy.version },
       next: 'do something else; convoke policy test says what the policy allows',
     })
-  const held = await holdsOf({ policy, decision, flow, asked: judged.asked, trust: deps.trust })
+  const unheld =
+    decision.holds.length === 0 && decision.delay === undefined && judged.asked.length === 0 && flow.broken.length === 0
+  const held = unheld
+    ? { holds: none, tell: decision.tell, modes: {} }
+    : await holdsOf({ policy, decision, flow, asked: judged.asked, trust: deps.trust })
   const holds = [...held.holds]
   const ancestor =
     tool.effect === 'read' || deps.effects === undefined
@@ -126,7 +134,7 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     )
   }
   const spoke = decision.rules.length > 0 || holds.length > 0 || flow.tolerated.length > 0
-  const looked: JsonObject = rails.length === 0 ? {} : { guardrails: rails.map(railName) }
+  const looked: JsonObject = rails.length === 0 ? unruled : { guardrails: rails.map(railName) }
   const ruled: JsonObject = !spoke
     ? looked
     : {
@@ -150,13 +158,9 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
   // Most calls are held by nobody, and need none.
   let bound: string | undefined
   return {
-    get binding() {
-      return (bound ??= bindingOf(call, task, action, policy))
-    },
+    binding: () => (bound ??= bindingOf(call, task, action, policy)),
     action,
-    get hash() {
-      return hash()
-    },
+    hash,
     policyVersion: policy.version,
     holds,
     tell: held.tell,
@@ -164,6 +168,9 @@ export async function gate(call: Call, task: Task, corrected: Corrected): Promis
     ancestor,
   }
 }
+
+const none: readonly never[] = Object.freeze([])
+const unruled: JsonObject = Object.freeze({})
 
 /** Everything that must be the same when an approved call is made as when it was shown (R10). */
 function bindingOf(call: Call, task: Task, action: Action, policy: typeof noPolicy): string {
@@ -202,6 +209,7 @@ function callerName(caller: Caller): string {
 /** @throws SCOPE_DENIED with the grant that came closest */
 function granted(call: Call, task: Task, input: Json): void {
   const { deps, tool, caller } = call
+  if (deps.bounds === undefined && caller.bounds === undefined && caller.grants === undefined) return
   const role = caller.role === undefined ? {} : { role: caller.role }
   const sets = [
     ...(deps.bounds ?? []),
@@ -233,9 +241,8 @@ function granted(call: Call, task: Task, input: Json): void {
   )
 }
 
-async function parsed(call: Call, input: Json): Promise<Json> {
-  const { tool } = call
-  const checked = await check(tool.inputSchema, input)
+/** What was held against the input schema, if it fits. @throws TOOL_INPUT_INVALID with the problems */
+function fitting({ tool }: Call, checked: Awaited<ReturnType<typeof check>>): Json {
   if (checked.ok) return checked.value ?? null
   throw new ConvokeError(
     'TOOL_INPUT_INVALID',
@@ -253,7 +260,7 @@ export function missing(passed: Passed, grants: readonly Grant[]): HoldReason | 
 }
 
 export function grantsOf(passed: Passed, hold: HoldReason, grants: readonly Grant[]): readonly Grant[] {
-  return agreed(grants, { hold: holdKey(hold), actionHash: passed.binding, policyVersion: passed.policyVersion })
+  return agreed(grants, { hold: holdKey(hold), actionHash: passed.binding(), policyVersion: passed.policyVersion })
 }
 
 /** What a person is shown: the gateway's own bytes, and beside them what an ancestor did. */

@@ -61,9 +61,16 @@ export interface Desk {
   readonly spend?: Spend | undefined
 }
 
+const none: readonly never[] = Object.freeze([])
+
 /** Which of an app's guardrails speak of a call at a place. */
-export function railsOf(all: readonly Guardrail[] | undefined, tool: string, point: 'input' | 'output'): Guardrail[] {
-  return (all ?? []).filter((rail) => matches(rail.tools ?? '*', tool) && speaksAt(rail, point))
+export function railsOf(
+  all: readonly Guardrail[] | undefined,
+  tool: string,
+  point: 'input' | 'output',
+): readonly Guardrail[] {
+  if (all === undefined || all.length === 0) return none
+  return all.filter((rail) => matches(rail.tools ?? '*', tool) && speaksAt(rail, point))
 }
 
 /** Which of them speak of what a role's model is shown or writes. A guardrail for some tools is not about models. */
@@ -78,6 +85,11 @@ export function textRailsOf(
       (rail[point] !== undefined || rail.tools === undefined) &&
       (rail.roles === undefined || (role !== undefined && matches(rail.roles, role))),
   )
+}
+
+/** What comes of a value that no guardrail looks at. */
+export function unjudged<V>(value: V): Judged<V> {
+  return { value, notes: none, asked: none, denied: undefined, redactedBy: none }
 }
 
 export function judgeInput(desk: Desk, call: GuardedCall): Promise<Judged<Json>> {
@@ -304,8 +316,11 @@ function sameNotes(a: Json | undefined, b: Json): boolean {
   return canonicalize(without(a)) === canonicalize(without(b))
 }
 
+const unspent: { readonly judging?: JsonObject } = Object.freeze({})
+
 /** Totals of what models used to judge this operation: what is on record, and what is about to be. */
 export function judgingOf(task: Task, now: readonly Note[] = []): { readonly judging?: JsonObject } {
+  if (task.history.length === 0 && now.length === 0) return unspent
   const meter = makeMeter()
   const recorded = task.history
     .filter((e) => e.record.type === 'guardrail.judged')

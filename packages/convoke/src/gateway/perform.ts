@@ -50,18 +50,14 @@ export function contextOf(
   task: Task,
   action: Action,
   key: () => string,
-  signal: () => AbortSignal,
+  signal: AbortSignal,
   trace: Trace,
 ): ToolContext {
   const { deps, tool } = call
-  return {
-    get signal() {
-      return signal()
-    },
-    get idempotencyKey() {
-      return key()
-    },
-    ...(action.businessKey === undefined ? {} : { businessKey: action.businessKey }),
+  const context: { -readonly [K in keyof ToolContext]: ToolContext[K] } = {
+    signal,
+    // An accessor costs more than all the rest, so there is one only where the key is not known already.
+    idempotencyKey: tool.effect === 'read' ? '' : key(),
     tenant: task.tenant,
     run: task.run,
     path: task.path,
@@ -69,9 +65,7 @@ export function contextOf(
     conceal: (value, name) => conceal(deps.secrets, value, name),
     fetch: gatewayFetch({
       tool: tool.name,
-      get signal() {
-        return signal()
-      },
+      signal,
       maxBytes: tool.maxResultBytes,
       assertLease: () => assertMayAct(call, task),
       now: () => deps.clock.now(),
@@ -87,6 +81,9 @@ export function contextOf(
         ...shownProgress(call, scrub(deps.secrets, data)),
       }),
   }
+  if (action.businessKey !== undefined) context.businessKey = action.businessKey
+  if (tool.effect === 'read') Object.defineProperty(context, 'idempotencyKey', { get: key, enumerable: true })
+  return context
 }
 
 /**
@@ -147,14 +144,7 @@ export async function perform(call: Call, task: Task, action: Action, key: () =>
   }
 }
 
-function invoke(
-  call: Call,
-  task: Task,
-  action: Action,
-  key: () => string,
-  signal: () => AbortSignal,
-  trace: Trace,
-): unknown {
+function invoke(call: Call, task: Task, action: Action, key: () => string, signal: AbortSignal, trace: Trace): unknown {
   const { tool } = call
   const context = contextOf(call, task, action, key, signal, trace)
   const input = deepFreeze(action.input)
@@ -167,7 +157,7 @@ function invoke(
     tenant: task.tenant,
     run: task.run,
     path: task.path,
-    signal: signal(),
+    signal,
     secret: (name) => context.secret(name),
     conceal: (value, name) => context.conceal(value, name),
     fetch: (url, init) => context.fetch(url, init),
@@ -181,28 +171,18 @@ export async function bounded<T>(
   call: Call,
   task: Task,
   trace: Trace,
-  work: (signal: () => AbortSignal) => T | Promise<T>,
+  work: (signal: AbortSignal) => T | Promise<T>,
 ): Promise<T> {
   const { tool, timeoutMs, deps } = call
-  // Made when somebody looks at it: most tools never do.
-  let own: AbortController | undefined
-  let gone: Error | undefined
-  const signal = (): AbortSignal => {
-    if (own === undefined) {
-      own = new AbortController()
-      if (gone !== undefined) own.abort(gone)
-    }
-    return own.signal
-  }
+  const own = new AbortController()
   return new Promise<T>((resolve, reject) => {
     const giveUp = (reason: Error): void => {
       trace.over = true
-      gone ??= reason
-      own?.abort(reason)
+      own.abort(reason)
       reject(reason)
     }
     const deaf = tool.effect === 'read' ? task.onAbort(giveUp) : undefined
-    if (gone !== undefined) return
+    if (own.signal.aborted) return
     const still = alarm(deps.clock, timeoutMs, () =>
       giveUp(
         new ConvokeError('TOOL_TIMEOUT', `${tool.name} took longer than ${timeoutMs} ms`, {
@@ -214,12 +194,10 @@ export async function bounded<T>(
       still()
       deaf?.()
     }
-    Promise.resolve()
-      .then(() => work(signal))
-      .then(
-        (value) => (end(), resolve(value)),
-        (error: unknown) => (end(), reject(error as Error)),
-      )
+    new Promise<T>((begun) => begun(work(own.signal))).then(
+      (value) => (end(), resolve(value)),
+      (error: unknown) => (end(), reject(error as Error)),
+    )
   })
 }
 

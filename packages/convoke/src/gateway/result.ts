@@ -1,4 +1,5 @@
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
+import type { Checked } from '../contracts/schema.ts'
 import { parseForeign, type Foreign } from '../core/foreign-json.ts'
 import type { Json } from '../core/json.ts'
 import { check, issueText } from './schema.ts'
@@ -65,7 +66,11 @@ async function fromText(tool: AnyTool, text: string): Promise<RawResult> {
 
 /** Holds a value against the tool's output schema. @throws TOOL_OUTPUT_INVALID with the problems */
 export async function checkOutput(tool: AnyTool, value: unknown): Promise<Json | undefined> {
-  const checked = await check(tool.outputSchema, value)
+  return fitting(tool, await check(tool.outputSchema, value))
+}
+
+/** What was held against the output schema, if it fits. @throws TOOL_OUTPUT_INVALID with the problems */
+export function fitting(tool: AnyTool, checked: Checked<Json | undefined>): Json | undefined {
   if (checked.ok) return checked.value
   throw outputInvalid(tool.name, issueText(checked.issues), { issues: checked.issues as unknown as Json })
 }

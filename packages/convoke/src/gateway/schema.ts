@@ -7,8 +7,8 @@ const anything: StandardSchemaV1 = {
 }
 
 /** Holds a value against a schema; without one, it must still be data. */
-export async function check(schema: StandardSchemaV1 | undefined, value: unknown): Promise<Checked<Json | undefined>> {
-  return (await checkSchema(schema ?? anything, value)) as Checked<Json | undefined>
+export function check(schema: StandardSchemaV1 | undefined, value: unknown): Promise<Checked<Json | undefined>> {
+  return checkSchema(schema ?? anything, value) as Promise<Checked<Json | undefined>>
 }
 
 export function issueText(issues: readonly Issue[]): string {

@@ -101,7 +101,12 @@ export interface CallState {
 /** Kinds of questions whose yes lets something pass, and says nothing else. */
 const granting: ReadonlySet<Open['kind']> = new Set(['call', 'held-effect', 'answer'])
 
+/** Most calls have no records of their own yet, and some never do. */
 export function fold(history: readonly Entry[]): CallState {
+  return history.length === 0 ? untouched : foldAll(history)
+}
+
+function foldAll(history: readonly Entry[]): CallState {
   const s = {
     corrected: undefined as CallState['corrected'],
     generation: 0,
@@ -232,6 +237,8 @@ export function fold(history: readonly Entry[]): CallState {
   }
   return s
 }
+
+const untouched: CallState = Object.freeze(foldAll([]))
 
 function opened(ref: RecordRef, at: number, p: JsonObject): Open {
   return {

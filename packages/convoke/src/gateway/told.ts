@@ -6,7 +6,7 @@ import type { CallState } from './state.ts'
 /** Notes who is told of a call that goes ahead, once; those who watch see it at once. */
 export function tell(call: Call, task: Task, passed: Passed): void {
   if (passed.tell.length === 0 || task.history.some((e) => e.record.type === 'policy.told')) return
-  const told = { tool: call.tool.name, actionHash: passed.hash, to: passed.tell.map((t) => ({ ...t })) }
+  const told = { tool: call.tool.name, actionHash: passed.hash(), to: passed.tell.map((t) => ({ ...t })) }
   task.append('policy.told', told)
   task.scope.engine.live(task.scope, 'policy.told', { path: task.path, ...told })
 }

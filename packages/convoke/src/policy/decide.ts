@@ -45,6 +45,14 @@ export interface RuleTrace {
   readonly why: string
 }
 
+/** What a policy says of most calls. */
+const silent: PolicyDecision = Object.freeze({
+  outcome: 'allow',
+  rules: Object.freeze([]),
+  holds: Object.freeze([]),
+  tell: Object.freeze([]),
+})
+
 export function decide(policy: Policy, call: PolicyCall, trace?: RuleTrace[]): PolicyDecision {
   const spoke: { rule: PolicyRule; by: string }[] = []
   // A trace says of every rule why it does not speak; else those about other tools are not even looked at.
@@ -56,6 +64,7 @@ export function decide(policy: Policy, call: PolicyCall, trace?: RuleTrace[]): P
     if (match === 'yes' || (match === 'unclear' && strict))
       spoke.push({ rule, by: `policy ${policy.version}, ${nameOf(rule, i)}` })
   }
+  if (spoke.length === 0 && call.asked === undefined && policy.otherwise !== 'deny') return silent
   const denied = spoke.find((s) => s.rule.deny !== undefined)
   const holds: RuleHold[] = spoke.flatMap(({ rule, by }) =>
     rule.hold === undefined ? [] : [{ ...policy.categories?.[rule.hold.category], ...rule.hold, by }],

@@ -29,6 +29,8 @@ export interface Halts {
   concerning(run: string, role?: string): Halt | undefined
   /** Whether what is known is recent enough to act upon: an order reaches every process before that. */
   fresh(): boolean
+  /** Whether it was read within the last second that nothing concerns a run or a role; `current` has nothing to say then. */
+  clear(run: string, role?: string): boolean
   /** Reads what has been ordered when that was not done within the last second. */
   current(run: string, role?: string): Promise<Halt | undefined>
   /** Calls `stop` once when a run is halted, now or later; returns how to end it. */
@@ -58,6 +60,7 @@ export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Hal
   let off: (() => void) | undefined
 
   function concerning(run: string, role?: string): Halt | undefined {
+    if (standing.length === 0) return undefined
     return standing.find(
       ({ target }) =>
         'all' in target || ('run' in target && target.run === run) || ('role' in target && target.role === role),
@@ -90,6 +93,7 @@ export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Hal
     refresh,
     concerning,
     fresh: () => clock.monotonic() - readAt <= maxAgeMs,
+    clear: (run, role) => clock.monotonic() - readAt <= freshMs && concerning(run, role) === undefined,
     async current(run, role) {
       const asked = clock.monotonic()
       if (asked - readAt > freshMs) await refresh()
