@@ -2,6 +2,7 @@ import { archiveFunctions } from './function-archive.ts'
 import { copies } from './function-copies.ts'
 import { appendOne } from './function-one.ts'
 import { owning } from './function-owning.ts'
+import { lookups } from './function-lookups.ts'
 import { watching } from './function-watch.ts'
 import { ready } from './function-ready.ts'
 import { rebuild } from './function-rebuild.ts'
@@ -33,4 +34,5 @@ export const migrations: readonly Migration[] = [
   { number: 6, what: 'archives', sql: archiveTables + archiveFunctions + closing },
   { number: 7, what: 'lists written anew', sql: rebuild },
   { number: 8, what: 'due runs along the index', sql: ready },
+  { number: 9, what: 'rows by name, many reads at once', sql: lookups },
 ]

@@ -75,7 +75,7 @@ function touched(node: Node): number {
 
 async function rowsOf(text: string, values: readonly unknown[]): Promise<number> {
   // What a function does inside shows in no plan; the server counts for each transaction.
-  if (text.includes('ready_1'))
+  if (/\b(?:ready|rows|reads|approval)_1\b/.test(text))
     return await database.use(async (ask) => {
       const counted = async (): Promise<number> => {
         const [row] = await ask(

@@ -9,9 +9,10 @@ import {
   type RunStatus,
   type StreamRef,
 } from 'convoke/adapter'
-import type { Database } from './database.ts'
+import type { Database, Row } from './database.ts'
+import { createGroups } from './groups.ts'
 import { checkTenant } from './prepare.ts'
-import { fromJsonb, fromText, toText } from './text.ts'
+import { fromJsonb, fromText, textArray, toText } from './text.ts'
 
 // Questions to the projections. Each walks an index in the order of its answer and stops at its limit, so that it costs
 // what it gives, not what is stored: one walk for each status, or for each priority, then merged. A queued run that
@@ -75,13 +76,31 @@ export function createQueries(database: Database, schema: string): Queries {
     return { text: `SELECT * FROM (${walks.map((walk) => `(${walk})`).join(' UNION ALL ')}) AS found ${order}`, values }
   }
 
+  /** Who waits for many runs looks at all of them at once: so many looks, one round trip. */
+  const rows = createGroups<StreamRef, Row | undefined>({
+    lanes: 2,
+    maxItems: 200,
+    maxBytes: Infinity,
+    keysOf: () => [],
+    sizeOf: () => 1,
+    async write(refs) {
+      const found = await database.query({
+        text: `SELECT doc, owned, item FROM ${schema}.rows_1($1, $2)`,
+        values: [
+          textArray(refs.map(({ tenant }) => toText(tenant))),
+          textArray(refs.map(({ stream }) => toText(runIdOf(stream)))),
+        ],
+        name: `convoke ${schema} rows`,
+      })
+      const byItem = new Map(found.map((row) => [Number(row[2]), row]))
+      return refs.map((_, at) => ({ value: byItem.get(at + 1) }))
+    },
+  })
+
   return {
     async run(ref) {
-      const [row] = await database.query({
-        text: `SELECT r.doc, ${owned} FROM ${schema}.runs r WHERE r.tenant = $1 AND r.run = $2`,
-        values: [toText(checkTenant(ref.tenant)), toText(runIdOf(ref.stream))],
-        name: `convoke ${schema} run`,
-      })
+      checkTenant(ref.tenant)
+      const row = await rows.add(ref)
       return row === undefined ? undefined : toRun(row)
     },
     async runs(filter) {
@@ -89,10 +108,12 @@ export function createQueries(database: Database, schema: string): Queries {
     },
     async approval(tenant, id) {
       const [row] = await database.query({
-        text: `SELECT doc FROM ${schema}.approvals WHERE tenant = $1 AND id = $2`,
+        text: `SELECT ${schema}.approval_1($1, $2)`,
         values: [toText(checkTenant(tenant)), toText(id)],
+        name: `convoke ${schema} approval`,
       })
-      return row === undefined ? undefined : (fromJsonb(row[0] as string) as ApprovalRow)
+      const doc = row?.[0] ?? undefined
+      return doc === undefined ? undefined : (fromJsonb(doc) as ApprovalRow)
     },
     async approvals(filter) {
       const values: unknown[] = [toText(checkTenant(filter.tenant)), filter.limit ?? 100]

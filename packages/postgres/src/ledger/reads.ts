@@ -12,9 +12,10 @@ import {
   type StreamRef,
 } from 'convoke/adapter'
 import type { Database, Row } from './database.ts'
+import { createGroups, type Outcome } from './groups.ts'
 import { checkTenant, placeOf } from './prepare.ts'
 import type { Shapes } from './shapes.ts'
-import { fromText, toText } from './text.ts'
+import { fromText, plainArray, textArray, toText } from './text.ts'
 
 // Reads records and proves them: position, chain, header hash, payload commitment.
 
@@ -30,6 +31,24 @@ export interface Reads {
 }
 
 const pageSize = 500
+/**
+ * Streams that are read at once, and records of each: with payloads of nearly 64 KiB in all of them, 64 MB. Whoever has
+ * more asks for the rest alone.
+ */
+const [sharedStreams, sharedSize] = [50, 20]
+
+interface Page {
+  readonly place: readonly [tenant: string, name: string]
+  readonly from: number
+  readonly limit: number
+  readonly outline: boolean
+}
+
+interface First {
+  readonly rows: readonly Row[]
+  /** There is nothing behind them. */
+  readonly isAll: boolean
+}
 
 /** Of a record \`r\`; blobs by their hashes. */
 export function recordColumns(schema: string): string {
@@ -65,6 +84,60 @@ export function createReads(database: Database, schema: string, shapes: Shapes):
     return rows.map((row) => toRecord(row, nameOf(row), prevOf(row), shapes))
   }
 
+  const alone = ({ place, from, limit, outline }: Page): Promise<readonly Row[]> =>
+    database.query({
+      text: outline ? outer : all,
+      values: [...place, from, limit],
+      name: `convoke ${schema} ${outline ? 'outline' : 'read'}`,
+    })
+
+  async function together(pages: readonly Page[]): Promise<readonly Outcome<First>[]> {
+    const size = Math.min(sharedSize, Math.max(...pages.map(({ limit }) => limit)))
+    const rows = await database.query({
+      text: `SELECT * FROM ${schema}.reads_1($1, $2, $3, $4, $5)`,
+      values: [
+        textArray(pages.map(({ place: [tenant] }) => tenant)),
+        textArray(pages.map(({ place: [, name] }) => name)),
+        plainArray(pages.map(({ from }) => from)),
+        plainArray(pages.map(({ outline }) => (outline ? 't' : 'f'))),
+        size,
+      ],
+      name: `convoke ${schema} reads`,
+    })
+    const found = pages.map(() => [] as Row[])
+    for (const row of rows) found[Number(row[14]) - 1]?.push(row)
+    return pages.map(({ limit }, at) => {
+      const its = found[at] as Row[]
+      return { value: { rows: its.slice(0, limit), isAll: its.length < size } }
+    })
+  }
+
+  /** Runs that wake in numbers are read in numbers: the first page of each, one round trip. */
+  const firsts = createGroups<Page, First>({
+    lanes: 2,
+    maxItems: sharedStreams,
+    maxBytes: Infinity,
+    keysOf: () => [],
+    sizeOf: () => 1,
+    async write(pages) {
+      if (pages.length > 1)
+        try {
+          return await together(pages)
+        } catch (error) {
+          if (!(error instanceof ConvokeError) || error.handling === 'unreachable') throw error
+          // One that cannot be read is no matter of the others.
+        }
+      return await Promise.all(
+        pages.map((page) =>
+          alone(page).then(
+            (rows) => ({ value: pageOf(rows, page.limit) }),
+            (error: unknown) => ({ error }),
+          ),
+        ),
+      )
+    },
+  })
+
   async function read(
     ref: StreamRef,
     { from = 1, limit = 1_000, outline = false }: { from?: number; limit?: number; outline?: boolean } = {},
@@ -74,11 +147,8 @@ export function createReads(database: Database, schema: string, shapes: Shapes):
     let next = Math.max(1, from)
     while (out.length < limit) {
       const wanted = Math.min(pageSize, limit - out.length)
-      const rows = await database.query({
-        text: outline ? outer : all,
-        values: [...place, next, wanted],
-        name: `convoke ${schema} ${outline ? 'outline' : 'read'}`,
-      })
+      const page = { place, from: next, limit: wanted, outline }
+      const { rows, isAll } = out.length === 0 ? await firsts.add(page) : pageOf(await alone(page), wanted)
       let hash = out.at(-1)?.hash
       let seq = out.at(-1)?.seq ?? 0
       const prevs = new Map<Row, string>()
@@ -97,7 +167,7 @@ export function createReads(database: Database, schema: string, shapes: Shapes):
           (row) => prevs.get(row) as string,
         )),
       )
-      if (rows.length < wanted) break
+      if (isAll) break
     }
     return out
   }
@@ -149,6 +219,10 @@ export function createReads(database: Database, schema: string, shapes: Shapes):
       return rows.map(([name, seq]) => `${fromText(name as string)}@${seq as string}`)
     },
   }
+}
+
+function pageOf(rows: readonly Row[], wanted: number): First {
+  return { rows, isAll: rows.length < wanted }
 }
 
 /** Of bytea as Postgres writes it: \`\\x\` and the digits. */
