@@ -44,6 +44,8 @@ export function createTables(
   runs: Map<string, RunRow> = new Map(),
   approvals: Map<string, ApprovalRow> = new Map(),
   folds: Map<string, ReadonlySet<string>> = new Map(),
+  /** Approvals of archived runs, by run: gone from the list, and their ids with them. */
+  put: Map<string, readonly ApprovalRow[]> = new Map(),
 ): Tables {
   function apply(record: LedgerRecord, change: Change): void {
     const { tenant } = record
@@ -80,8 +82,6 @@ export function createTables(
     approvals.set(key, { ...before, ...change.set })
   }
 
-  const isShown = (row: ApprovalRow): boolean => runs.get(keyOf(row.tenant, row.run))?.archived === undefined
-
   function shown(row: RunRow, ownerOf: OwnerOf): RunRow {
     const owned = ownerOf({ tenant: row.tenant, stream: runStream(row.run) }) !== undefined
     return row.status === 'queued' && owned ? { ...row, status: 'running' } : row
@@ -97,7 +97,7 @@ export function createTables(
       }
       for (const change of changesOf({ ...record, payload })) apply(record, change)
     },
-    copy: () => createTables(new Map(runs), new Map(approvals), new Map(folds)),
+    copy: () => createTables(new Map(runs), new Map(approvals), new Map(folds), new Map(put)),
     folds: (ref) => folds.get(keyOf(ref.tenant, ref.stream)) ?? new Set(),
     run(tenant, run, ownerOf) {
       const row = runs.get(keyOf(tenant, run))
@@ -120,16 +120,12 @@ export function createTables(
         )
         .slice(0, filter.limit ?? 100)
     },
-    approval(tenant, id) {
-      const row = approvals.get(keyOf(tenant, id))
-      return row !== undefined && isShown(row) ? row : undefined
-    },
+    approval: (tenant, id) => approvals.get(keyOf(tenant, id)),
     approvals: (filter) =>
       [...approvals.values()]
         .filter(
           (row) =>
             row.tenant === filter.tenant &&
-            isShown(row) &&
             (filter.status ?? row.status) === row.status &&
             (filter.run ?? row.run) === row.run,
         )
@@ -168,6 +164,15 @@ export function createTables(
       const key = keyOf(tenant, run)
       const { archived: _, ...row } = runs.get(key) as RunRow
       runs.set(key, at === undefined ? row : { ...row, archived: at })
+      if (at !== undefined) {
+        const its = [...approvals.values()].filter((one) => one.tenant === tenant && one.run === run)
+        for (const { id } of its) approvals.delete(keyOf(tenant, id))
+        put.set(key, its)
+        return
+      }
+      for (const one of put.get(key) ?? [])
+        if (!approvals.has(keyOf(tenant, one.id))) approvals.set(keyOf(tenant, one.id), one)
+      put.delete(key)
     },
   }
 }
