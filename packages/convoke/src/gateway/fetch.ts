@@ -1,5 +1,6 @@
 import { ConvokeError } from '../core/errors.ts'
 import type { Network, NetworkResponse, NetworkRules } from '../ports/network.ts'
+import { held } from './held-body.ts'
 import { foreignJson, outputInvalid, tooLarge } from './result.ts'
 
 /** What the gateway learns of a try by watching its requests. Owned by one try; `fetch` writes, the gateway reads. */
@@ -67,10 +68,10 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: ToolRe
       throw new ConvokeError('NETWORK_DENIED', `${o.tool} may call nobody: this app has no network`, {
         details: { tool: o.tool },
       })
-    // Writes the body as fetch would: text, bytes, forms.
-    const { effect: _, signal: _ours, redirect = 'follow', ...plain } = init
-    const asked = new Request('http://body.invalid/', { ...plain, method })
-    const body = asked.body === null ? undefined : new Uint8Array(await asked.arrayBuffer())
+    const { redirect = 'follow' } = init
+    const { headers, body } = isPlain(init, method)
+      ? { headers: new Headers(Object.hasOwn(init, 'headers') ? init.headers : undefined), body: undefined }
+      : await written(init, method)
     o.assertLease()
     o.trace.sent++
     if (write) o.trace.writes++
@@ -86,7 +87,7 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: ToolRe
       response = await o.network.request({
         url: typeof url === 'string' ? url : url.href,
         method,
-        headers: asked.headers,
+        headers,
         body,
         redirect,
         rules: o.rules,
@@ -123,6 +124,25 @@ export function gatewayFetch(o: FetchOptions): (url: string | URL, init?: ToolRe
   }
 }
 
+const plainMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE', 'POST', 'PUT'])
+const plainMembers: ReadonlySet<string> = new Set(['method', 'headers', 'redirect', 'signal', 'effect'])
+
+/** Whether there is nothing to write but headers, and nothing to refuse. */
+function isPlain(init: ToolRequest, method: string): boolean {
+  return plainMethods.has(method) && Object.keys(init).every((member) => plainMembers.has(member))
+}
+
+/** Writes headers and body as fetch would: text, bytes, forms. */
+async function written(
+  init: ToolRequest,
+  method: string,
+): Promise<{ readonly headers: Headers; readonly body: Uint8Array | undefined }> {
+  const { effect: _, signal: _ours, redirect: _theirs, ...plain } = init
+  const asked = new Request('http://body.invalid/', { ...plain, method })
+  const body = asked.body === null ? undefined : new Uint8Array(await asked.arrayBuffer())
+  return { headers: asked.headers, body }
+}
+
 async function readBounded(response: NetworkResponse, o: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
@@ -131,6 +151,8 @@ async function readBounded(response: NetworkResponse, o: FetchOptions): Promise<
     length += chunk.byteLength
     if (length > o.maxBytes) throw tooLarge(o.tool, o.maxBytes)
   }
+  const [first] = chunks
+  if (chunks.length === 1 && first?.buffer instanceof ArrayBuffer) return first as Uint8Array<ArrayBuffer>
   const all = new Uint8Array(length)
   let at = 0
   for (const chunk of chunks) {
@@ -148,6 +170,7 @@ function asRead(response: NetworkResponse, bytes: Uint8Array<ArrayBuffer>, tool:
   const bodiless = status === 204 || status === 205 || status === 304
   const read = new Response(bodiless ? null : bytes, { status, statusText, headers })
   return Object.defineProperties(read, {
+    [held]: { value: bodiless ? undefined : bytes },
     url: { value: url },
     json: { value: async () => foreignJson(await read.text(), tool).value },
   })

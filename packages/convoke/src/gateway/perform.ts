@@ -130,7 +130,7 @@ export async function perform(call: Call, task: Task, action: Action, key: () =>
     const answer = await bounded(call, task, trace, (signal) => invoke(call, task, action, key, signal, trace))
     deps.probe?.(`tool.after:${tool.name}`)
     if (answer instanceof Response) {
-      const failed = byStatus(call, answer.status, trace, await answer.clone().text())
+      const failed = answer.ok ? undefined : byStatus(call, answer.status, trace, await answer.clone().text())
       if (failed !== undefined) return failed
     }
     const raw = await readResult(tool, answer)
@@ -209,8 +209,7 @@ function alarm(clock: Clock, ms: number, ring: () => void): () => void {
   return () => off.abort()
 }
 
-function byStatus(call: Call, status: number, trace: Trace, body: string): Outcome | undefined {
-  if (status >= 200 && status < 300) return undefined
+function byStatus(call: Call, status: number, trace: Trace, body: string): Outcome {
   const name = call.tool.name
   const excerpt = scrubText(call.deps.secrets, body.slice(0, 2000).toWellFormed())
   const error = new ConvokeError(

@@ -1,7 +1,9 @@
 import { ConvokeError, isConvokeError } from '../core/errors.ts'
-import type { Checked } from '../contracts/schema.ts'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { jsonSchemaOf, type Checked } from '../contracts/schema.ts'
 import { parseForeign, type Foreign } from '../core/foreign-json.ts'
 import type { Json } from '../core/json.ts'
+import { textOf } from './held-body.ts'
 import { check, issueText } from './schema.ts'
 import type { AnyTool } from './tool.ts'
 
@@ -43,7 +45,7 @@ export interface RawResult {
 export async function readResult(tool: AnyTool, answer: unknown): Promise<RawResult> {
   const max = tool.maxResultBytes
   if (answer instanceof Response) {
-    const text = await answer.text()
+    const text = await textOf(answer)
     if (text === '') return { value: undefined, notes: [] }
     return fromText(tool, text)
   }
@@ -60,9 +62,28 @@ export async function readResult(tool: AnyTool, answer: unknown): Promise<RawRes
 }
 
 async function fromText(tool: AnyTool, text: string): Promise<RawResult> {
-  if (tool.outputSchema !== undefined && (await check(tool.outputSchema, text)).ok) return { value: text, notes: [] }
+  const { outputSchema } = tool
+  if (outputSchema !== undefined && mayTakeText(outputSchema) && (await check(outputSchema, text)).ok)
+    return { value: text, notes: [] }
   return foreignJson(text, tool.name)
 }
+
+/** Whether a schema could let text through, by what it says of itself: asking it with text it refuses costs an error. */
+function mayTakeText(schema: StandardSchemaV1): boolean {
+  let may = takesText.get(schema)
+  if (may === undefined) {
+    try {
+      const { type } = jsonSchemaOf(schema, 'input')
+      may = type !== 'object' && type !== 'array'
+    } catch {
+      may = true
+    }
+    takesText.set(schema, may)
+  }
+  return may
+}
+
+const takesText = new WeakMap<StandardSchemaV1, boolean>()
 
 /** Holds a value against the tool's output schema. @throws TOOL_OUTPUT_INVALID with the problems */
 export async function checkOutput(tool: AnyTool, value: unknown): Promise<Json | undefined> {

@@ -106,6 +106,17 @@ describe('names that change', () => {
     made.close()
   })
 
+  test('that a host was let through says nothing of its other ports, protocols, users or neighbours', async () => {
+    const url = await serve((_, response) => response.end('ok'))
+    const { host, port } = new URL(url)
+    const rules = { hosts: [host], inside: ['127.0.0.1'] }
+    for (let i = 0; i < 2; i++) expect((await send(url, { rules })).text).toBe('ok')
+    const others = [`127.0.0.2:${port}`, `127.0.0.1:${Number(port) - 1}`, `somebody@${host}`, `:word@${host}`]
+    for (const other of [...others.map((at) => `http://${at}/`), `ftp://${host}/`])
+      expect((await refusal(send(other, { rules }))).code).toBe('NETWORK_DENIED')
+    expect((await send(url, { rules })).text).toBe('ok')
+  })
+
   test('a connection that one set of rules opened is not used under another', async () => {
     const url = await serve((_, response) => response.end('ok'))
     await send(url)

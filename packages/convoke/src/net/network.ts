@@ -155,14 +155,15 @@ const ours = new Set([
 
 /** Resolves once, checks everything, and hands the connection nothing but what was checked. */
 function pinned(resolve: Resolve, url: URL, rules: Admission): LookupFunction {
-  const checked = callbackify(async (host: string): Promise<readonly LookupAddress[]> => {
+  const checked = async (host: string): Promise<readonly LookupAddress[]> => {
     const addresses = await resolve(host)
     const kind = addresses.map(({ address }) => rules.refuses(address)).find((refused) => refused !== undefined)
     if (kind !== undefined) throw denied(url, `its name leads to an address that is ${kind}`)
     return addresses
-  })
+  }
+  // Made for every request and called for the few that need a connection of their own.
   return (host, { family, all }, done) =>
-    checked(host, (error: NodeJS.ErrnoException | null, addresses) => {
+    callbackify(checked)(host, (error: NodeJS.ErrnoException | null, addresses) => {
       const fit =
         error === null ? addresses.filter((a) => (family === 4 || family === 6 ? a.family === family : true)) : []
       const [first] = fit

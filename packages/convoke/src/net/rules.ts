@@ -14,6 +14,8 @@ export interface Admission {
 }
 
 const known = new Map<string, Admission>()
+/** Hosts that a set of rules remembers; tools call few, and whatever comes after them is looked at each time. */
+const maxPassed = 100
 
 /** Reads rules; the same rules give the same object. @throws DEFINITION_INVALID */
 export function admission(rules: NetworkRules): Admission {
@@ -37,10 +39,15 @@ function make(rules: NetworkRules, key: string): Admission {
     if (inside.kinds.has(kind)) return undefined
     return within(inside.list, effective(address)) ? undefined : kind
   }
+  // Hosts that passed, as URLs write them with protocol and port: the same question has the same answer, since neither the
+  // rules nor what an address is change. What a name leads to is asked at each connection.
+  const passed = new Set<string>()
   return {
     key,
     refuses,
     url(url) {
+      const place = `${url.protocol}//${url.host}`
+      if (passed.has(place) && url.username === '' && url.password === '') return
       if (url.protocol !== 'http:' && url.protocol !== 'https:')
         throw denied(url, `${url.protocol} is not http or https`)
       if (url.username !== '' || url.password !== '') throw denied(url, 'it carries a user or a password')
@@ -54,6 +61,7 @@ function make(rules: NetworkRules, key: string): Admission {
         const kind = refuses(host)
         if (kind !== undefined) throw denied(url, `its address is ${kind}`)
       }
+      if (passed.size < maxPassed) passed.add(place)
     },
   }
 }
