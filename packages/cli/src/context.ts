@@ -105,11 +105,16 @@ export function tenantOf(context: Context, config: Config | undefined): string {
   return context.common.tenant ?? nonEmpty(context.env['CONVOKE_TENANT']) ?? config?.options.tenant ?? 'local'
 }
 
-/** The store, for commands that need no app. It must be there. @throws STORE_UNUSABLE */
-async function openStore(context: Context, config: Config | undefined): Promise<Opened> {
+/** The store, for commands that need no app. It must be there, unless a folder may be `made`. @throws STORE_UNUSABLE */
+async function openStore(context: Context, config: Config | undefined, made = false): Promise<Opened> {
   const place = storePlace(context, config)
   const { store } = config?.options ?? {}
-  const ledger = place.kind === 'own' ? await (store as () => Promise<Ledger>)() : await openLedgerAt(place)
+  const ledger =
+    place.kind === 'own'
+      ? await (store as () => Promise<Ledger>)()
+      : made && place.kind === 'folder'
+        ? await openSqliteLedger({ dir: place.dir })
+        : await openLedgerAt(place)
   return {
     ledger,
     tenant: tenantOf(context, config),
@@ -144,8 +149,22 @@ export async function withStore<T>(
   }
 }
 
+/** The store of a configuration that is loaded already; a folder that is not there yet is made. @throws STORE_UNUSABLE */
+export async function withStoreOf<T>(
+  context: Context,
+  config: Config,
+  use: (opened: Opened) => Promise<T>,
+): Promise<T> {
+  const opened = await openStore(context, config, true)
+  try {
+    return await use(opened)
+  } finally {
+    await opened.ledger.close()
+  }
+}
+
 /** A configuration may place more beside the store (an outbox, say), so it is told where that is. */
-function tellStore(context: Context): string | undefined {
+export function tellStore(context: Context): string | undefined {
   const said = named(context)
   if (said === undefined || said.kind === 'own') return undefined
   return (process.env['CONVOKE_STORE'] = said.kind === 'folder' ? said.dir : said.address)

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { version } from './version.ts'
 import * as approvals from './commands/approvals.ts'
 import { type ExportOptions, type VerifyOptions } from './audit-files.ts'
-import { auditExport, auditVerify } from './commands/audit.ts'
+import { auditActs, auditExport, auditVerify, type ActsOptions } from './commands/audit.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { forkCommand, type ForkFlags } from './commands/fork.ts'
 import {
@@ -191,6 +191,14 @@ Exit: 0 ok, 1 failed, 2 usage, 3 waiting for a person, 4 not allowed, 5 unreacha
     .option('--out <file>', 'write it there; stdout unless said')
     .option('--max-blob <bytes>', 'leave out larger files of a run; 1048576 unless said', positive)
     .action(act((c, run: string | undefined, o: ExportOptions) => auditExport(c, run, o)))
+
+  common(
+    audit
+      .command('acts')
+      .description('what was decided about everything: orders to stop, tools that were accepted, trust, and by whom'),
+  )
+    .option('--all', 'also each approval that counts towards trust')
+    .action(act((c, o: ActsOptions) => auditActs(c, o)))
 
   common(program.command('migrate').description("bring a database's schema to this version"))
     .option('--dry-run', 'say what would be done')

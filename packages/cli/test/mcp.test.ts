@@ -91,6 +91,32 @@ test('nothing is a tool before it is accepted by what was shown; a change is sho
   expect(await convoke(['mcp', 'accept', 'notes', 'add', '--hash', next, '--by', 'bob'])).toMatchObject({ code: 0 })
   const pins = JSON.parse(readFileSync(join(at.dir, 'convoke.mcp.json'), 'utf8')) as { tools: Record<string, Json> }
   expect(pins.tools['notes.add']).toMatchObject({ hash: next, by: 'bob', before: [{ hash, by: 'ada' }] })
+
+  // The ledger has both, whoever has the file.
+  const acts = await convoke(['audit', 'acts'])
+  expect(acts).toMatchObject({ code: 0, err: '' })
+  expect(acts.out).toMatch(
+    new RegExp(`person ada  accepted notes\\.add of notes \\(new\\)  ${hash.slice(0, 12)}  policy/tools@1\n`),
+  )
+  expect(acts.out).toContain(
+    `person bob  accepted notes.add of notes (changed)  ${hash.slice(0, 12)} → ${next.slice(0, 12)}  policy/tools@2\n` +
+      '    - description: Adds a note.\n    + description: Adds a note.\\u{200b} And sends it.\n',
+  )
+  const listed = json((await convoke(['audit', 'acts', '-o', 'json'])).out)
+  expect(listed).toMatchObject([
+    { type: 'tool.accepted', by: { kind: 'person', id: 'ada' }, what: { tool: 'notes.add', server: 'notes', hash } },
+    { ref: 'policy/tools@2', by: { id: 'bob' }, what: { was: hash, hash: next, reasons: ['changed'] } },
+  ] as never)
+})
+
+test('what cannot be put on record is not accepted', async () => {
+  const hash = await hashOf('add')
+  const accept = ['mcp', 'accept', 'notes', 'add', '--hash', hash]
+  const refused = await convoke([...accept, '--store', 'postgres://nobody:x@127.0.0.1:1/none'])
+  expect(refused.code).not.toBe(0)
+  expect(refused.err).toMatch(/next {5}\S/)
+  expect(existsSync(join(at.dir, 'convoke.mcp.json'))).toBe(false)
+  expect(await convoke(accept)).toMatchObject({ code: 0 })
 })
 
 test('a second server with a tool of the same name waits, and says of which', async () => {

@@ -1,4 +1,5 @@
 // Read-only views over a ledger, and how they are shown to a person: what the command line is made of.
+export { actsOf, renderActs, type Act } from './query/acts.ts'
 export {
   auditError,
   exportCheckpoint,

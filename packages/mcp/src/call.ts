@@ -10,8 +10,18 @@ import { declared, secretsOf, type Declared } from './server.ts'
 /** The gateway ends calls; this only keeps the client's own limit out of the way. Milliseconds. */
 const never = 2 ** 31 - 1
 
-/** Calls one tool, if it still is what was accepted. */
-export function toolTransport(connection: Connection, accepted: Definition): ToolTransport {
+/** Whether a person has accepted the form of this hash since the tool was made. */
+export type AcceptedSince = (hash: string) => Promise<boolean>
+
+/**
+ * Calls one tool, if it still is what was accepted. One that changed and was accepted anew is another tool, with another
+ * description and other schemas: the call that was meant for the old one is refused all the same.
+ */
+export function toolTransport(
+  connection: Connection,
+  accepted: Definition,
+  acceptedSince?: AcceptedSince,
+): ToolTransport {
   const { server } = connection
   const pinned = hashOf(accepted)
   const { errors: meaning = 'unknown' } = declared(server, accepted.name)
@@ -19,7 +29,8 @@ export function toolTransport(connection: Connection, accepted: Definition): Too
     async call(call) {
       await knowSecrets(connection, call)
       const served = (await connection.listing()).find(({ name }) => name === accepted.name)
-      if (served === undefined || hashOf(served) !== pinned)
+      if (served === undefined || hashOf(served) !== pinned) {
+        const since = served === undefined ? false : await acceptedSince?.(hashOf(served)).catch(() => false)
         throw new ConvokeError(
           'TOOL_QUARANTINED',
           `MCP server ${server.name} ${served === undefined ? 'no longer has' : 'has changed'} the tool ${accepted.name}`,
@@ -28,11 +39,16 @@ export function toolTransport(connection: Connection, accepted: Definition): Too
               tool: call.tool,
               server: server.name,
               reason: served === undefined ? 'gone' : 'changed',
+              ...(since === true ? { accepted: true } : {}),
               difference: difference(accepted, served).slice(0, 20_000),
             },
-            next: 'a person must look at the difference and accept it',
+            next:
+              since === true
+                ? 'it has been accepted as it is now: call it again'
+                : 'a person must look at the difference and accept it',
           },
         )
+      }
       const client = await connection.client()
       call.signal.throwIfAborted()
       try {

@@ -1,11 +1,13 @@
+import { watch } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { canonicalize, ConvokeError } from 'convoke/adapter'
 import type { Json } from 'convoke'
 import { hashOf, type Definition } from './definition.ts'
 
 // A file beside the app's configuration, meant to be committed: what a person accepted is reviewed like a lock file, and
-// is the same for every store and every worker. Whoever can write it decides which tools there are. It is read anew for
-// each review and replaced in one move.
+// is the same for every store and every worker. Whoever can write it decides which tools there are. It is replaced in one
+// move, and read anew whenever it changes, and when a tool that does not fit it is called.
 
 /** What a person accepted. */
 export interface Pin {
@@ -68,4 +70,25 @@ export async function writePins(file: string, pins: Pins): Promise<void> {
   const made = `${file}.${process.pid}.new`
   await writeFile(made, `${JSON.stringify({ version: 1, tools }, null, 2)}\n`)
   await rename(made, file)
+}
+
+export function samePins(a: Pins, b: Pins): boolean {
+  return a.size === b.size && JSON.stringify([...a]) === JSON.stringify([...b])
+}
+
+/**
+ * Calls back when the file may have changed; returns what ends it. Its folder is watched, since the file is replaced. Where
+ * nothing can be watched (no folder, a file system that tells nothing), nothing is told.
+ */
+export function watchPins(file: string, onChange: () => void): () => void {
+  const name = basename(file)
+  try {
+    const watcher = watch(dirname(file), { persistent: false }, (_, changed) => {
+      if (changed === null || changed === name) onChange()
+    })
+    watcher.on('error', () => watcher.close())
+    return () => watcher.close()
+  } catch {
+    return () => undefined
+  }
 }

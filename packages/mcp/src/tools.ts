@@ -1,12 +1,13 @@
 import { fromJsonSchema, type JsonSchemaType } from '@modelcontextprotocol/client'
-import { envSecrets, tool, type JsonObject, type Tool } from 'convoke'
+import { envSecrets, tool, type AnyTool, type JsonObject, type Tool } from 'convoke'
 import { ConvokeError, isConvokeError, lazyNetwork, type Network, type Secrets } from 'convoke/adapter'
 import { z } from 'zod'
-import { resourceTransport, toolTransport } from './call.ts'
+import { resourceTransport, toolTransport, type AcceptedSince } from './call.ts'
 import { openConnection, type Connection } from './connection.ts'
 import { hashOf } from './definition.ts'
 import { knownOf, type KnownServer } from './known.ts'
-import { acceptedNow, readPins, writePins, type Pins } from './pins.ts'
+import { acceptedNow, readPins, samePins, watchPins, writePins, type Pins } from './pins.ts'
+import { oneAtATime } from './once.ts'
 import { refOf, review, toolName, type Quarantined, type Served } from './review.ts'
 import type { McpAnswer } from './result.ts'
 import { declared, type McpServer } from './server.ts'
@@ -28,8 +29,15 @@ const listedAtMost = 40
 export type McpTool = Tool<JsonObject, McpAnswer>
 
 export interface McpTools {
-  /** What people accepted, and the servers still serve. */
+  /**
+   * What people accepted, and the servers still serve. The list changes in place when the pins do; an app that was given
+   * it follows with the next run that it takes up.
+   */
   readonly tools: readonly McpTool[]
+  /** The app's own tools and then these, as one list that changes as `tools` does. */
+  toolsWith(own: readonly AnyTool[]): readonly AnyTool[]
+  /** Looks at the pins, and at the servers where the pins have changed. It is done by itself when their file changes. */
+  refresh(): Promise<void>
   readonly quarantined: readonly Quarantined[]
   /** Servers that do not answer. Their accepted tools are among `tools`; calls fail until they are back. */
   readonly unreachable: readonly { readonly server: string; readonly error: ConvokeError }[]
@@ -38,7 +46,8 @@ export interface McpTools {
   /** Accepted tools that cannot be made into tools of the app, with the reason. */
   readonly refused: readonly { readonly tool: string; readonly why: string }[]
   /**
-   * A person accepts what was shown; it is a tool after the next `mcpTools`.
+   * A person accepts what was shown; it is a tool as soon as the file's change is seen, here and in every process that
+   * reads the file.
    * @throws TOOL_UNKNOWN; TOOL_QUARANTINED when the tool is not what was shown (by `hash`)
    */
   accept(decision: { readonly tool: string; readonly hash: string; readonly by: string }): Promise<void>
@@ -58,55 +67,96 @@ export async function mcpTools(options: McpOptions): Promise<McpTools> {
     secrets: options.secrets ?? envSecrets(process.env),
     network: options.network ?? (ownNetwork as Network),
   }
-  const pins = await readPins(options.pins)
   const connections = new Map(options.servers.map((server) => [server.name, openConnection(server, deps)]))
-  const unreachable: { server: string; error: ConvokeError }[] = []
-  const served = (
-    await Promise.all(
-      [...connections.values()].map(async (connection) => {
-        const { name } = connection.server
-        try {
-          return (await connection.listing()).map((definition): Served => ({ server: name, definition }))
-        } catch (error) {
-          if (!isConvokeError(error)) throw error
-          unreachable.push({ server: name, error })
-          return pinnedOf(pins, name)
-        }
-      }),
-    )
-  ).flat()
-  const own = [
-    ...(options.own ?? []),
-    ...options.servers.filter((s) => s.resources === true).flatMap(({ name }) => resourceNames(name)),
-  ]
-  const { accepted, quarantined } = review(served, pins, own)
-  const refused: { tool: string; why: string }[] = []
-  const tools: McpTool[] = []
-  for (const one of accepted) {
-    try {
-      const connection = connections.get(one.server) as Connection
-      const many = accepted.filter(({ server }) => server === one.server).length > listedAtMost
-      tools.push(toolOf(connection, one, connection.server.catalog ?? many))
-    } catch (error) {
-      refused.push({ tool: refOf(one), why: error instanceof Error ? error.message : String(error) })
-    }
+  const fixed = [...connections.values()].flatMap((c) => (c.server.resources === true ? resourceTools(c) : []))
+  const own = [...(options.own ?? []), ...fixed.map(({ name }) => name)]
+  const made = new Map<string, { readonly key: string; readonly tool: McpTool }>()
+
+  /** A tool stays the same object as long as nothing of it has changed. */
+  function toolFor(one: Served, catalog: boolean): McpTool {
+    const ref = refOf(one)
+    const key = `${hashOf(one.definition)} ${catalog}`
+    const before = made.get(ref)
+    if (before?.key === key) return before.tool
+    const connection = connections.get(one.server) as Connection
+    const its = toolOf(connection, one, catalog, (hash) => acceptedSince(ref, hash))
+    made.set(ref, { key, tool: its })
+    return its
   }
-  for (const connection of connections.values())
-    if (connection.server.resources === true) tools.push(...resourceTools(connection))
+
+  async function survey(pins: Pins): Promise<State> {
+    const unreachable: { server: string; error: ConvokeError }[] = []
+    const listed = [...connections.values()].map(async (connection) => {
+      const { name } = connection.server
+      try {
+        return (await connection.listing()).map((definition): Served => ({ server: name, definition }))
+      } catch (error) {
+        if (!isConvokeError(error)) throw error
+        unreachable.push({ server: name, error })
+        return pinnedOf(pins, name)
+      }
+    })
+    const served = (await Promise.all(listed)).flat()
+    const { accepted, quarantined } = review(served, pins, own)
+    const refused: { tool: string; why: string }[] = []
+    const tools: McpTool[] = []
+    for (const one of accepted) {
+      try {
+        const many = accepted.filter(({ server }) => server === one.server).length > listedAtMost
+        tools.push(toolFor(one, connections.get(one.server)?.server.catalog ?? many))
+      } catch (error) {
+        refused.push({ tool: refOf(one), why: error instanceof Error ? error.message : String(error) })
+      }
+    }
+    return { pins, served, quarantined, refused, unreachable, tools: [...tools, ...fixed] }
+  }
+
+  let state = await survey(await readPins(options.pins))
+  const lists = [{ own: [] as readonly AnyTool[], list: [...state.tools] as AnyTool[] }]
+  let closed = false
+  /** Reads the pins; where they say something else than before, asks the servers anew and changes the lists in place. */
+  const refresh = oneAtATime(async () => {
+    if (closed) return
+    const pins = await readPins(options.pins)
+    if (samePins(pins, state.pins)) return
+    for (const connection of connections.values()) connection.doubted()
+    state = await survey(pins)
+    for (const { own: mine, list } of lists) list.splice(0, list.length, ...mine, ...state.tools)
+  })
+  async function acceptedSince(ref: string, hash: string): Promise<boolean> {
+    await refresh()
+    return state.pins.get(ref)?.hash === hash && !state.quarantined.some(({ tool: held }) => held === ref)
+  }
+  // What cannot be read just now is read when it is asked for.
+  const unwatch = watchPins(options.pins, () => void refresh().catch(() => undefined))
   let writing: Promise<void> = Promise.resolve()
   return {
-    tools,
-    quarantined,
-    unreachable,
-    refused,
-    servers: knownOf(options.servers, served, pins, { quarantined, refused, unreachable }),
+    tools: lists[0]?.list as McpTool[],
+    toolsWith(mine) {
+      const list = [...mine, ...state.tools]
+      lists.push({ own: mine, list })
+      return list
+    },
+    refresh,
+    get quarantined() {
+      return state.quarantined
+    },
+    get unreachable() {
+      return state.unreachable
+    },
+    get refused() {
+      return state.refused
+    },
+    get servers() {
+      return knownOf(options.servers, state.served, state.pins, state)
+    },
     async accept({ tool: ref, hash, by }) {
-      const shown = quarantined.filter((q) => q.tool === ref)
-      const definition = served.find((one) => refOf(one) === ref && hashOf(one.definition) === hash)?.definition
+      const shown = state.quarantined.filter((q) => q.tool === ref)
+      const definition = state.served.find((one) => refOf(one) === ref && hashOf(one.definition) === hash)?.definition
       const [first] = shown
       if (first === undefined)
         throw new ConvokeError('TOOL_UNKNOWN', `${ref} is not in quarantine`, {
-          details: { tool: ref, quarantined: quarantined.map((q) => q.tool) },
+          details: { tool: ref, quarantined: state.quarantined.map((q) => q.tool) },
           next: 'convoke mcp ls',
         })
       const its = shown.find((q) => q.hash === hash)
@@ -132,10 +182,18 @@ export async function mcpTools(options: McpOptions): Promise<McpTools> {
       await writing
     },
     async close() {
+      closed = true
+      unwatch()
       await Promise.all([...connections.values()].map((connection) => connection.close()))
       ownNetwork?.close()
     },
   }
+}
+
+interface State extends Pick<McpTools, 'quarantined' | 'refused' | 'unreachable'> {
+  readonly pins: Pins
+  readonly served: readonly Served[]
+  readonly tools: readonly McpTool[]
 }
 
 function checkNames(servers: readonly McpServer[]): void {
@@ -154,7 +212,7 @@ function pinnedOf(pins: Pins, server: string): Served[] {
   return [...pins].filter(([ref]) => ref.startsWith(`${server}.`)).map(([, { definition }]) => ({ server, definition }))
 }
 
-function toolOf(connection: Connection, served: Served, catalog: boolean): McpTool {
+function toolOf(connection: Connection, served: Served, catalog: boolean, accepted: AcceptedSince): McpTool {
   const { server } = connection
   const { definition } = served
   const { effect = 'unsafe', external = true, categories } = declared(server, definition.name)
@@ -165,7 +223,7 @@ function toolOf(connection: Connection, served: Served, catalog: boolean): McpTo
     outputSchema: answerSchema,
     effect,
     external,
-    transport: toolTransport(connection, definition),
+    transport: toolTransport(connection, definition, accepted),
     ...(categories === undefined ? {} : { categories }),
     ...(catalog ? { catalog: server.name } : {}),
     ...(server.labels === undefined ? {} : { labels: server.labels }),

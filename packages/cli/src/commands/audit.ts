@@ -1,12 +1,14 @@
 import { resolve } from 'node:path'
 import { ConvokeError } from 'convoke'
 import {
+  actsOf,
   auditError,
   count,
   exportCheckpoint,
   moment,
   placeOf,
   publicKeyOf,
+  renderActs,
   verifyLedger,
   type AuditReport,
 } from 'convoke/views'
@@ -80,6 +82,20 @@ export async function auditExport(context: Context, run: string | undefined, opt
     if (made) out.note(`made the signing key ${file}; keep a copy of it, and its public key, apart from the store`)
     out.note(`public key  ${publicKeyOf(key)}`)
     out.note(out.errStyle.faint(`${count(checkpoint.records)} records in ${count(checkpoint.streams)} streams signed`))
+    return exit.ok
+  })
+}
+
+export interface ActsOptions {
+  readonly all?: boolean
+}
+
+/** `convoke audit acts`: what was decided about the tenant as a whole, and by whom. */
+export async function auditActs(context: Context, { all = false }: ActsOptions): Promise<number> {
+  const { out } = context
+  return withStore(context, async ({ ledger, tenant }) => {
+    const acts = (await actsOf(ledger, tenant)).filter(({ type }) => all || type !== 'trust.judged')
+    out.list(acts, () => renderActs(acts, out.style))
     return exit.ok
   })
 }

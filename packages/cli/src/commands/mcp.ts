@@ -1,8 +1,8 @@
-import { ConvokeError } from 'convoke'
+import { ConvokeError, recordToolAcceptance, systemIds, type JsonObject } from 'convoke'
 import { line } from 'convoke/views'
-import { closeConfig, loadConfig, type McpKnown, type McpQuarantined, type McpSource } from '../config.ts'
+import { closeConfig, loadConfig, type Config, type McpKnown, type McpQuarantined, type McpSource } from '../config.ts'
 import { confirm } from '../confirm.ts'
-import { clock, osUser, type Context } from '../context.ts'
+import { clock, osUser, tellStore, withStoreOf, type Context } from '../context.ts'
 import { exit } from '../exit.ts'
 import { ago, table } from '../output.ts'
 
@@ -79,7 +79,7 @@ export async function mcpAccept(
   options: McpAcceptOptions,
 ): Promise<number> {
   const { out } = context
-  return withSource(context, async (source) => {
+  return withSource(context, async (source, config) => {
     const { error } = serverOf(source, server)
     // What cannot be asked cannot be shown.
     if (error !== undefined) throw error
@@ -109,15 +109,46 @@ export async function mcpAccept(
       }
     }
     const by = options.by ?? osUser(context.env)
+    await record(context, config, { server, known, held, by })
     await source.accept({ tool: held.tool, hash: held.hash, by })
     out.data({ tool: held.tool, hash: held.hash, by }, () => `accepted ${line(held.tool, 200)} ${held.hash} by ${by}`)
     if (out.format === 'text')
-      out.note(out.errStyle.faint('what runs already goes on with the tools that it began with; commit the pins'))
+      out.note(out.errStyle.faint('workers that read these pins take it up by themselves; commit the pins'))
     return exit.ok
   })
 }
 
-async function withSource<T>(context: Context, use: (source: McpSource) => Promise<T>): Promise<T> {
+/** On the ledger before it takes effect: what is accepted and not on record, nobody can answer for. */
+async function record(
+  context: Context,
+  config: Config,
+  its: { readonly server: string; readonly known: McpKnown; readonly held: McpQuarantined; readonly by: string },
+): Promise<void> {
+  const { server, known, held, by } = its
+  const { tool, hash, reasons, rivals, difference } = held
+  const was = known.accepted?.hash
+  await withStoreOf(context, config, async ({ ledger, tenant, redact }) => {
+    await recordToolAcceptance(
+      ledger,
+      tenant,
+      {
+        tool,
+        server,
+        ...(was === undefined ? {} : { was }),
+        hash,
+        reasons,
+        rivals,
+        difference,
+        by: { kind: 'person', id: by },
+        at: clock.now(),
+      },
+      { salt: systemIds(clock).salt(), redact: (payload) => redact(payload) as JsonObject },
+    )
+  })
+}
+
+async function withSource<T>(context: Context, use: (source: McpSource, config: Config) => Promise<T>): Promise<T> {
+  tellStore(context)
   const config = await loadConfig(context.cwd, context.common.app)
   try {
     if (config.mcp === undefined)
@@ -125,7 +156,7 @@ async function withSource<T>(context: Context, use: (source: McpSource) => Promi
         details: { file: config.file },
         next: "export const mcp = await mcpTools({ servers, pins }), with mcpTools from '@convoke/mcp'",
       })
-    return await use(config.mcp)
+    return await use(config.mcp, config)
   } finally {
     await closeConfig(config)
   }

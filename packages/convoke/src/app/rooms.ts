@@ -28,7 +28,7 @@ import type { OutputOf } from './correct.ts'
 export interface RoomOptions {
   /** Agents by the role they fill; the first of a role fills it unless an ask says otherwise. */
   readonly agents?: readonly Agent[]
-  /** Tools that agents may be given; a role lists which. */
+  /** Tools that agents may be given; a role lists which. A list that changes is looked at again with each run taken up. */
   readonly tools?: readonly AnyTool[]
   /** The model of agents that name none. */
   readonly model?: Model
@@ -70,6 +70,20 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
     tools.set(tool.name, tool)
     if (tool.network !== undefined) network?.admit(tool.network)
   }
+  let known = [...(options.tools ?? [])]
+  // Where tools live elsewhere, their list changes while the app runs: each run that is taken up finds it as it is then.
+  // Of two of one name the first counts: nobody is there to be told.
+  const follow = (): void => {
+    const now = options.tools ?? []
+    if (now.length === known.length && now.every((tool, i) => tool === known[i])) return
+    known = [...now]
+    tools.clear()
+    for (const tool of now) {
+      if (tools.has(tool.name)) continue
+      tools.set(tool.name, tool)
+      if (tool.network !== undefined) network?.admit(tool.network)
+    }
+  }
   if (options.network !== undefined) network?.admit(options.network)
   const roles = new Map<string, AnyRole>(agents.map((agent) => [agent.role.name, agent.role]))
   const secrets = options.secrets ?? envSecrets(process.env)
@@ -82,6 +96,7 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
   }
   return (driven) => {
     const { runtime, history } = driven
+    follow()
     const gateway: GatewayDeps = {
       ledger: runtime.ledger,
       lease: runtime.lease,
