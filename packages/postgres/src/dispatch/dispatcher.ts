@@ -36,6 +36,8 @@ const soonMs = 50
 const ahead = 4
 /** A change in the ledger rings in every worker at once: they look one after the other. */
 const spreadMs = 8
+/** What was woken here waits so long for a place here: whoever has places elsewhere was rung as well. */
+const oursMs = 100
 /** So many are not worth the way through the queue: who comes first claims them. */
 const few = 2
 const quietMs = 30_000
@@ -68,7 +70,8 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
   const offered = new Map<string, number>()
   /** When a run began here whose hint should still be in the queue. */
   const stale = new Map<string, number>()
-  const woken = new Set<string>()
+  /** What was woken here and has not begun, and when. */
+  const woken = new Map<string, number>()
   const looks = createLooks({ clock, sweepMs, sweep, onTimer: take })
   const { look, lookIn } = looks
   let drive: Drive | undefined
@@ -95,7 +98,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     const asked = clock.monotonic()
     const now = clock.now()
     const limit = driven.size + holds.size + concurrency * ahead
-    const ready = await readyRuns(now, limit)
+    const [ready, due] = await Promise.all([readyRuns(now, limit), ledger.nextDue(now)])
     if (looks.stopped) return
     forget(ready, ready.length < limit)
     const left: ReadyRun[] = []
@@ -113,11 +116,11 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       if (isOurs && free() > 0) {
         if (since !== undefined) stale.set(key, mono)
         begin(key, run.ref)
-      } else if (since === undefined || mono - since >= sweepMs) left.push(run)
+      } else if (since === undefined ? mono - (woken.get(key) ?? -Infinity) >= oursMs : mono - since >= sweepMs)
+        left.push(run)
     }
     if (left.length > 0) await offer(left)
     if (looks.stopped) return
-    const due = await ledger.nextDue(now)
     let next = due === undefined ? sweepMs : Math.min(sweepMs, due - clock.now())
     next = Math.min(next, holds.next())
     // Somebody else may take and finish what is waited for.
@@ -147,7 +150,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
       await queue.offer(fresh).catch((error: unknown) => {
         troubled(error)
         // Then they are for us, at the next look.
-        for (const { ref } of fresh) woken.add(keyOf(ref))
+        for (const { ref } of fresh) woken.set(keyOf(ref), -Infinity)
         looks.again = true
       })
       take()
@@ -180,7 +183,10 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     stocked = found.length === wanted
     for (const ref of found) {
       const key = keyOf(ref)
-      if (!stale.delete(key) && !driven.has(key) && !holds.isHeld(key)) begin(key, ref)
+      if (stale.delete(key) || driven.has(key) || holds.isHeld(key)) continue
+      if (free() > 0) begin(key, ref)
+      // A look has given its place away meanwhile. It is ready still, and has no hint any more: the next look begins it.
+      else woken.set(key, clock.monotonic())
     }
   }
 
@@ -232,7 +238,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
     holds.prune((key) => !known.has(key) && !driven.has(key))
     for (const key of offered.keys()) if (!known.has(key)) offered.delete(key)
     // A wake may come before what it is about can be seen, never long before.
-    if (!looks.again) for (const key of woken) if (!known.has(key)) woken.delete(key)
+    if (!looks.again) for (const key of woken.keys()) if (!known.has(key)) woken.delete(key)
   }
 
   return {
@@ -243,7 +249,7 @@ export function postgresDispatcher(options: PostgresDispatcherOptions): Dispatch
         const key = keyOf(run)
         // Whoever wakes a run knows of something new: it deserves a try now.
         holds.lift(key)
-        woken.add(key)
+        woken.set(key, clock.monotonic())
         look()
       }
       return Promise.resolve()

@@ -26,7 +26,8 @@ export interface Changes {
 const payloadBytes = 7_500
 const manyRefs = 200
 
-const gatherMs = 4
+/** What is told alone leaves soon; while much is told, each notification waits a little for more. */
+const [gatherMs, crowdMs, crowdedMs] = [4, 20, 50]
 const lookMs = 2_000
 
 export function createChanges(parts: {
@@ -43,6 +44,7 @@ export function createChanges(parts: {
   /** What the next notification tells of. */
   let untold: readonly StreamRef[] | undefined = []
   let timer: NodeJS.Timeout | undefined
+  let sentAt = -Infinity
   let looking: NodeJS.Timeout | undefined
   let seen: string | undefined
   let sending: Promise<unknown> = Promise.resolve()
@@ -55,6 +57,7 @@ export function createChanges(parts: {
 
   function send(): void {
     timer = undefined
+    sentAt = performance.now()
     const payload = payloadOf(own, untold)
     untold = []
     sending = database
@@ -89,7 +92,8 @@ export function createChanges(parts: {
       call(changed)
       if (changed === undefined) untold = undefined
       else if (untold !== undefined) untold = untold.length > manyRefs ? undefined : [...untold, ...changed]
-      if (!closed) timer ??= setTimeout(send, gatherMs)
+      if (closed || timer !== undefined) return
+      timer = setTimeout(send, performance.now() - sentAt < crowdedMs ? crowdMs : gatherMs)
     },
     hear(payload) {
       if (!payload.startsWith(own)) call(refsOf(payload))

@@ -6,7 +6,7 @@ import { settings } from './function-settings.ts'
 // they did before they do still, so builds of the version before go on calling them.
 
 /** A released text with something more in it. */
-function amended(text: string, ...changes: readonly (readonly [old: string, fresh: string])[]): string {
+export function amended(text: string, ...changes: readonly (readonly [old: string, fresh: string])[]): string {
   return changes.reduce(
     (found, [old, fresh]) => {
       if (!found.includes(old)) throw new Error(`no ${old} to be amended`)

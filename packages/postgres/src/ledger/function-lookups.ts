@@ -1,11 +1,14 @@
+import { amended } from './function-archive.ts'
 import { settings } from './function-settings.ts'
+import { append } from './functions.ts'
 
 // Runs and approvals by name, and many reads at once. A plan is made once a connection, often of a store that is still
 // empty: every index that begins with the tenant costs the same then, and one that has the tenant's whole list in another
 // order would be walked from its beginning for as long as the connection lives. So a name is asked for as a range in the
 // order of the names, with sorting off: only the primary key gives that order.
 //
-// `apply_1` keeps its number: what it did before it does still, so builds of the version before go on calling it.
+// `apply_1` and `append_1` keep their numbers: what they did before they do still, so builds of the version before go on
+// calling them.
 
 const sorted = `${settings} SET enable_sort = off SET enable_incremental_sort = off SET enable_bitmapscan = off`
 
@@ -104,4 +107,84 @@ BEGIN
         ORDER BY k.seq LIMIT limit_) AS r;
 END $$;`
 
-export const lookups: string = apply + rows + reads
+// Messages and guards of a large group cost by their number: nothing is copied for each that grows with all of them.
+const lean = amended(
+  append,
+  [
+    `  posted jsonb := '[]';`,
+    `  posted jsonb := '[]';
+  mine jsonb;
+  place_a int[] := '{}';
+  place_seq int[] := '{}';
+  place_old boolean[] := '{}';
+  fresh_posts bigint[] := '{}';
+  nth bigint;`,
+  ],
+  [
+    `    FOR one, n IN
+      SELECT (g->>'a')::int, count(*) FROM jsonb_array_elements(x->'guards') AS g GROUP BY 1 ORDER BY 1
+    LOOP`,
+    `    FOR one, n, mine IN
+      SELECT (g->>'a')::int, count(*), jsonb_agg(g ORDER BY o)
+        FROM jsonb_array_elements(x->'guards') WITH ORDINALITY AS u(g, o) GROUP BY 1 ORDER BY 1
+    LOOP`,
+  ],
+  [`$S.guard_1(one, x->'guards', s_id)`, '$S.guard_1(one, mine, s_id)'],
+  [`$S.guard_all_1(one, x->'guards', s_id)`, '$S.guard_all_1(one, mine, s_id)'],
+  [
+    `    FOR m IN
+      SELECT value FROM jsonb_array_elements(x->'posts') WITH ORDINALITY WHERE (value->>'a')::int <> ALL (refused)
+        ORDER BY ordinality`,
+    `    FOR m, nth IN
+      SELECT value, ordinality FROM jsonb_array_elements(x->'posts') WITH ORDINALITY
+        WHERE (value->>'a')::int <> ALL (refused) ORDER BY ordinality`,
+  ],
+  [
+    `        posted := posted || jsonb_build_array(jsonb_build_array(m->'a', place, salt IS DISTINCT FROM m->>'salt'));
+        CONTINUE;`,
+    `        place_a := place_a || (m->>'a')::int;
+        place_seq := place_seq || place;
+        place_old := place_old || (salt IS DISTINCT FROM m->>'salt');
+        CONTINUE;`,
+  ],
+  [
+    `$S.blob_ids_1(s.tenant, m->>'spill'), ($S.blob_ids_1(s.tenant, m->>'spill'))[1], m->>'payload');`,
+    `CASE WHEN m->>'spill' IS NOT NULL THEN $S.blob_ids_1(s.tenant, m->>'spill') END,
+        CASE WHEN m->>'spill' IS NOT NULL THEN ($S.blob_ids_1(s.tenant, m->>'spill'))[1] END, m->>'payload');`,
+  ],
+  [
+    `      INSERT INTO $S.dependents(tenant, ref, stream, seq)
+        SELECT s.tenant, ref, s.id, place FROM jsonb_array_elements_text(m->'foreign') AS ref ON CONFLICT DO NOTHING;
+      posted := posted || jsonb_build_array(jsonb_build_array(m->'a', place, false));
+      told := true;
+      x := jsonb_set(x, '{changes}', coalesce(x->'changes', '[]') || coalesce(m->'changes', '[]'));
+    END LOOP;`,
+    `      IF m->'foreign' <> '[]' THEN
+        INSERT INTO $S.dependents(tenant, ref, stream, seq)
+          SELECT s.tenant, ref, s.id, place FROM jsonb_array_elements_text(m->'foreign') AS ref ON CONFLICT DO NOTHING;
+      END IF;
+      place_a := place_a || (m->>'a')::int;
+      place_seq := place_seq || place;
+      place_old := place_old || false;
+      fresh_posts := fresh_posts || nth;
+      told := true;
+    END LOOP;
+    IF cardinality(place_a) > 0 THEN
+      SELECT jsonb_agg(jsonb_build_array(a, seq, old) ORDER BY o) INTO posted
+        FROM unnest(place_a, place_seq, place_old) WITH ORDINALITY AS u(a, seq, old, o);
+    END IF;`,
+  ],
+  [
+    `      SELECT value FROM jsonb_array_elements(x->'changes') WITH ORDINALITY WHERE (value->>'a')::int <> ALL (refused)
+        ORDER BY value->>'kind' = 'approval', s_tenant[(value->>'s')::int], value->>'id' COLLATE "C", ordinality`,
+    `      SELECT value FROM (
+          SELECT u.value, 0 AS post, u.ordinality FROM jsonb_array_elements(x->'changes') WITH ORDINALITY AS u
+        UNION ALL
+          SELECT w.value, p.ordinality, w.ordinality FROM jsonb_array_elements(x->'posts') WITH ORDINALITY AS p,
+            jsonb_array_elements(p.value->'changes') WITH ORDINALITY AS w WHERE p.ordinality = ANY (fresh_posts)) AS v
+        WHERE (value->>'a')::int <> ALL (refused)
+        ORDER BY value->>'kind' = 'approval', s_tenant[(value->>'s')::int], value->>'id' COLLATE "C", post, ordinality`,
+  ],
+)
+
+export const lookups: string = [apply, rows, reads, lean].join('\n')

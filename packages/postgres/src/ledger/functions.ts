@@ -51,7 +51,7 @@ END $$;`
 // `d_` causes in other streams, `f_` finished folds, `b_` blobs. `x` has what is rarer: guards, posts, changes of
 // projections. All numbers that name another row count from 1. The answer is null when all was made and nothing is to be
 // told; else what was refused and why, which streams have which ids, where posts stand, whether others may want to know.
-const append = `
+export const append: string = `
 CREATE FUNCTION $S.append_1(
   s_id bigint[], s_tenant text[], s_name text[],
   p_append int[], p_stream int[], p_epoch int[], p_first int[], p_prev text[], p_last int[], p_hash text[], p_refuse int[],
