@@ -34,7 +34,6 @@ export function inTerminal(
   child.stdout.setEncoding('utf8').on('data', (text: string) => (screen += text))
   return new Promise((resolve) => {
     child.on('close', (code) =>
-      // eslint-disable-next-line no-control-regex
       resolve({ code, screen: screen.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '').replaceAll('\r\n', '\n') }),
     )
   })

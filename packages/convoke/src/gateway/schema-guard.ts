@@ -8,6 +8,7 @@ import { canonicalize } from '../core/canonical.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { Guardrail, Verdict } from './guardrail.ts'
 import { check, issueText } from './schema.ts'
+import { withTypes } from './typed-schema.ts'
 
 export interface SchemaGuardOptions {
   readonly name: string
@@ -54,7 +55,7 @@ function schemaOf(name: string, schema: StandardSchemaV1 | JsonObject): Standard
   try {
     // Loaded here, so that starting up does not pay for it.
     const { fromJSONSchema } = createRequire(import.meta.url)('zod') as typeof Zod
-    return fromJSONSchema(schema as Parameters<typeof fromJSONSchema>[0])
+    return fromJSONSchema(withTypes(schema) as Parameters<typeof fromJSONSchema>[0])
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new ConvokeError('DEFINITION_INVALID', `the JSON Schema of guardrail ${name} cannot be used: ${why}`, {
