@@ -55,6 +55,7 @@ interface StreamRow {
   readonly head: Uint8Array | null
 }
 
+const proofNext = 'compare with `convoke audit verify`, then restore the store from a backup'
 const pageBytes = 4 << 20
 /** Characters of records that wait for their proof, of all readers; beyond that they are proved before they are given. */
 const aheadChars = 64 << 20
@@ -108,7 +109,14 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     const { tenant, name } = place
     return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
       details: { tenant, stream: name, seq, fault: why },
-      next: 'compare with `convoke audit verify`, then restore the store from a backup',
+      next: proofNext,
+    })
+  }
+
+  function gap({ tenant, name }: Place, seq: number, found: number): ConvokeError {
+    return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq} is missing`, {
+      details: { tenant, stream: name, seq, fault: `seq ${found} follows ${seq - 1}` },
+      next: proofNext,
     })
   }
 
@@ -183,7 +191,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         break
       }
       const seq = row[1]
-      if (!outline && seq !== next) throw fault(place, next, `missing, seq ${seq} follows ${next - 1}`)
+      if (!outline && seq !== next) throw gap(place, next, seq)
       const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
       const decoded = decode(row, prev, place)
       if (!later(row, prev, place)) prove(place, decoded)
