@@ -6,6 +6,7 @@ export {
   restoreItems,
   runArchived,
   runNeeded,
+  withTheirRuns,
   type ArchiveBatch,
   type ArchiveCount,
   type ArchiveItem,

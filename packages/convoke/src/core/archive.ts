@@ -1,5 +1,6 @@
 import { ConvokeError } from './errors.ts'
 import { sha256 } from './hash.ts'
+import { runIdOf, runStream } from './projections.ts'
 import { emptyHead, faultOf, refOf, type Head, type LedgerRecord } from './record.ts'
 import type { TransferBlob } from './transfer.ts'
 
@@ -227,6 +228,15 @@ function invalid(why: string): ConvokeError {
     details: { why },
     next: 'use another copy of the file; what is in the store was left as it is',
   })
+}
+
+/**
+ * Of restored streams, those whose records say something of approvals again. Approvals went with their run: an inbox that
+ * was archived without one took none with it, and what had come to it before the question was asked decided nothing.
+ */
+export function withTheirRuns(streams: readonly string[]): readonly string[] {
+  const there = new Set(streams)
+  return streams.filter((stream) => there.has(runStream(runIdOf(stream))))
 }
 
 export function runArchived(stream: string): ConvokeError {

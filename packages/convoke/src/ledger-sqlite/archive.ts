@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { runArchived, runNeeded, type StreamHead } from '../core/archive.ts'
+import { runArchived, runNeeded, withTheirRuns, type StreamHead } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { inboxStream, isEnded, runIdOf, runStream, type RunRow } from '../core/projections.ts'
 import type { Head } from '../core/record.ts'
@@ -245,7 +245,8 @@ export function createArchive(parts: {
           })
         reopen.run(id)
       }
-      const ids = streams.map(({ id }) => id)
+      const telling = new Set(withTheirRuns(names))
+      const ids = streams.flatMap(({ id, name }) => (telling.has(name) ? [id] : []))
       rebuildApprovals(db, projections, blobs, ids)
       for (const name of names) if (name.startsWith('run/')) projections.setArchived(tenant, runIdOf(name), undefined)
       memory.forget()

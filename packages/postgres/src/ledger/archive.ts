@@ -8,6 +8,7 @@ import {
   runArchived,
   runIdOf,
   runNeeded,
+  withTheirRuns,
   type Archive,
   type ArchiveBatch,
   type RunRow,
@@ -112,7 +113,10 @@ export function createArchive(parts: {
   }
 
   async function end(tenant: string, names: readonly string[]): Promise<void> {
-    const changes = await changedRuns({ query, schema, reads }, tenant, names, { archived: true, kind: 'approval' })
+    const changes = await changedRuns({ query, schema, reads }, tenant, withTheirRuns(names), {
+      archived: true,
+      kind: 'approval',
+    })
     const [row] = await query(
       'SELECT $S.reopen_1($1, $2, $3)',
       [toText(tenant), textArray(names.map(toText)), JSON.stringify(changes)],

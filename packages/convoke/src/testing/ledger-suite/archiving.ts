@@ -289,6 +289,25 @@ export const archiving: Part = ({ describe, it, expect }, open) => {
     )
 
     it(
+      'what came before its question decides nothing when an inbox comes back without its run',
+      withLedger(open, async (ledger) => {
+        await ledger.register('w')
+        const early = { type: 'approval.decided', payload: { id: 'ap', decision: 'approved' } }
+        await ledger.post(ref('inbox/r1'), message('m1', early))
+        const out = await takeOut(ledger, ['r1'])
+        expect(out.names).toEqual(['inbox/r1'])
+        await archiveOf(ledger).drop(tenant, out.streams, at)
+        const chain = await startRun(ledger, 'r1')
+        const epoch = await claimRun(ledger, chain, 'w')
+        const payload = { id: 'ap', kind: 'call', title: 't', action: { n: 1 }, actionHash: 'h' }
+        const asked = chain.next({ type: 'approval.requested', payload })
+        await ledger.append([{ ref: chain.ref, epoch, records: [asked] }])
+        await archiveOf(ledger).restore(tenant, out.names, each(out.items))
+        expect(await ledger.approval(tenant, 'ap')).toMatchObject({ run: 'r1', status: 'pending' })
+      }),
+    )
+
+    it(
       'whoever follows misses nothing that comes after, and nothing comes to them twice',
       withLedger(open, async (ledger, { another }) => {
         await ledger.register('w')
