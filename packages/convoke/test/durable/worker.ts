@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { signal, workflow } from '../../src/app/define.ts'
 import { convoke } from '../../src/convoke.ts'
 import { tool } from '../../src/gateway/tool.ts'
+import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
 import { post } from './post.ts'
 
 // A worker on a shared store, until its stdin ends. Arguments: folder, url of the counterpart, lease in milliseconds.
@@ -45,17 +46,27 @@ const slow = workflow({ name: 'slow' }, async (run) => {
 })
 
 const [point, nth] = (process.env['CONVOKE_STOP_AT'] ?? '#0').split('#') as [string, string]
+const ofLedger = point.startsWith('commit.')
 let reached = 0
+const probe = (at: string): void => {
+  if (at !== point || ++reached !== Number(nth)) return
+  // Outside a transaction unless one is meant: the ledger's thread, which does not wait for this one, comes to its end.
+  if (!ofLedger) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+  process.kill(process.pid, 'SIGSTOP')
+}
 const app = convoke({
-  store: dir,
-  durability: 'process-crash-only',
+  store: () =>
+    openSqliteLedger({
+      dir,
+      durability: 'process-crash-only',
+      leaseMs: Number(leaseMs),
+      ...(ofLedger ? { probe } : {}),
+    }),
   leaseMs: Number(leaseMs),
   workflows: { contend, slow },
   tools: [pay],
   network: { inside: ['loopback'] },
-  probe: (at) => {
-    if (at === point && ++reached === Number(nth)) process.kill(process.pid, 'SIGSTOP')
-  },
+  probe,
   onTrouble: (run, error) =>
     void process.stdout.write(`${JSON.stringify({ run: run.stream.slice(4), code: error.code })}\n`),
 })
