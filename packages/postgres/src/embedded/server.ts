@@ -121,11 +121,12 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions = {}): Prom
     const its = server
     server = undefined
     if (its?.pid === undefined) return
-    // Its processes leave the shared memory one by one; a server that starts before the last has gone refuses to.
+    // Its processes leave the shared memory one by one; a server that starts before the last has gone refuses to, and
+    // one that nobody has waited for yet counts as running.
     const all = [its.pid, ...childrenOf(its.pid)]
     signal(its.pid, how)
     if (how === 'SIGKILL') for (const pid of all) signal(pid, how)
-    for (let tries = 0; !areGone(all); tries++) {
+    for (let tries = 0; !areGone(all) || !hasEnded(its); tries++) {
       if (tries === 1_500) for (const pid of all) signal(pid, 'SIGKILL')
       if (tries > 2_000) throw new ConvokeError('STORE_UNUSABLE', 'the embedded Postgres does not end')
       await sleep(tries < 50 ? 5 : 20)
