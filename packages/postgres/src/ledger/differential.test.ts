@@ -24,9 +24,9 @@ const part = 5_000
 async function differOnFreshStores(operations: number, seed: number): Promise<DifferReport> {
   const dir = mkdtempSync(join(tmpdir(), 'convoke-differ-'))
   const url = await server.newDatabase()
-  // On a busy machine no lease may pass by itself.
-  const leaseMs = 600_000
-  const lite = { dir, leaseMs, durability: 'process-crash-only' } as const
+  // On a busy machine no lease may pass by itself, and nobody may have waited too long.
+  const [leaseMs, busyMs] = [600_000, 600_000]
+  const lite = { dir, leaseMs, busyMs, durability: 'process-crash-only' } as const
   const opened: Ledger[] = []
   const open = async (ledger: Promise<Ledger>): Promise<Ledger> => {
     opened.push(await ledger)
@@ -37,7 +37,10 @@ async function differOnFreshStores(operations: number, seed: number): Promise<Di
       stores: [
         {
           name: 'postgres',
-          ledgers: [await open(openPostgresLedger({ url, leaseMs })), await open(openPostgresLedger({ url, leaseMs }))],
+          ledgers: [
+            await open(openPostgresLedger({ url, leaseMs, busyMs })),
+            await open(openPostgresLedger({ url, leaseMs, busyMs })),
+          ],
         },
         { name: 'sqlite', ledgers: [await open(openSqliteLedger(lite)), await open(openSqliteLedger(lite))] },
       ],
