@@ -4,6 +4,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke, tool, workflow, type Tool } from 'convoke'
 import { isolated } from 'convoke/isolate'
 import { z } from 'zod'
@@ -84,7 +85,10 @@ export const scenes: Scenes = {
     for (const way of ways) {
       const delay = monitorEventLoopDelay({ resolution: 5 })
       delay.enable()
+      // It notices what stands still between two of its ticks.
+      await sleep(50)
       await drive(way, 'busy')
+      await sleep(50)
       delay.disable()
       const note = `the longest that other runs stood still while a tool computed for ${busyMs} ms`
       tell({ metric: `${way}_stall_ms`, value: delay.max / 1e6, unit: 'ms', note })
