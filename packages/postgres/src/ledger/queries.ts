@@ -54,8 +54,9 @@ export function createQueries(database: Database, schema: string): Queries {
       where.push(
         `(${key}.started, ${key}.run) < (SELECT b.started, b.run FROM ${schema}.runs b WHERE b.tenant = $1 AND b.run = ${add(toText(filter.before))})`,
       )
+    // Each tag's run is looked up on the way (OFFSET 0 keeps it so): a join may read all of them first.
     const source = tagged
-      ? `${schema}.run_tags t JOIN ${schema}.runs r ON r.tenant = t.tenant AND r.run = t.run`
+      ? `${schema}.run_tags t CROSS JOIN LATERAL (SELECT * FROM ${schema}.runs d WHERE d.tenant = t.tenant AND d.run = t.run OFFSET 0) r`
       : `${schema}.runs r`
     const order = 'ORDER BY started DESC, run DESC LIMIT $2'
     const one = (more: readonly string[]): string =>
