@@ -1,16 +1,26 @@
 /**
  * Writes a package's JavaScript as a few files: Node spends more on finding and reading a hundred small modules than on
- * what is in them (a cold start took 250 ms, and takes 175). Types come from tsc, one file a module, as ever.
+ * what is in them (a cold start took 250 ms, and took 175 with one file for all that entries share). Types come from tsc,
+ * one file a module, as ever.
  *
  * Entries are the package's subpaths, by its `exports`, and files that are started by their own address (threads). All
- * lie in `dist` itself, so that such an address, relative to whoever asks, is the same in sources and chunks.
+ * lie in `dist` itself, so that such an address, relative to whoever asks, is the same in sources and chunks. Whatever
+ * two entries have in common is one instance for both.
+ *
+ * Chunks follow from what the main entry reaches. What it imports is one file; what it loads later is not to come with it
+ * and is few files as well: what every run needs, and the rest.
  */
 import { globSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { rolldown } from 'rolldown'
+import { rolldown, type Plugin } from 'rolldown'
 
 interface Manifest {
   readonly exports: Readonly<Record<string, string | { readonly 'convoke-source'?: string }>>
+}
+
+interface Module {
+  readonly imports: readonly string[]
+  readonly loads: readonly string[]
 }
 
 const folder = resolve(process.argv[2] ?? 'packages/convoke')
@@ -23,21 +33,70 @@ const threads = globSync('src/**/{worker,*-worker}.ts', { cwd: folder }).filter(
 const names = [...subpaths, ...threads].map((path) => basename(path, '.ts'))
 if (new Set(names).size !== names.length) throw new Error(`two entries have one name: ${names.join(', ')}`)
 
+const main = join(folder, 'src/index.ts')
+/** What `convoke()` loads while it opens its ledger. */
+const opening = ['src/app/opened.ts', 'src/app/extensions.ts', 'src/dispatch-local/dispatcher.ts']
+
+/** Remembers who imports whom. */
+function watcher(modules: Map<string, Module>): Plugin {
+  return {
+    name: 'who-imports-whom',
+    moduleParsed: ({ id, importedIds, dynamicallyImportedIds }) =>
+      void modules.set(id, { imports: importedIds, loads: dynamicallyImportedIds }),
+  }
+}
+
+/** What a module brings with it at once. */
+function closure(modules: ReadonlyMap<string, Module>, roots: readonly string[]): Set<string> {
+  const found = new Set<string>()
+  for (const left = [...roots]; left.length > 0;) {
+    const id = left.pop() as string
+    if (found.has(id) || !modules.has(id)) continue
+    found.add(id)
+    left.push(...(modules.get(id)?.imports ?? []))
+  }
+  return found
+}
+
+/** Which modules of the subpaths share a file. What is in none of these has one user, or is loaded by itself. */
+function filesOf(modules: ReadonlyMap<string, Module>): Readonly<Record<'core' | 'run' | 'more', ReadonlySet<string>>> {
+  const at = (path: string): string => join(folder, path)
+  const core = closure(modules, [main])
+  const run = closure(modules, opening.map(at))
+  const loads = [...core, ...run].flatMap((id) => modules.get(id)?.loads ?? [])
+  // A network is loaded with the first request, and by nothing else.
+  const more = closure(
+    modules,
+    loads.filter((id) => id !== at('src/net/network.ts')),
+  )
+  return { core, run, more }
+}
+
 for (const old of globSync('**/*.js', { cwd: dist })) rmSync(join(dist, old))
 // A thread is a program of its own and shares no instance with its starter: one file each, so that it starts sooner.
 for (const paths of [subpaths, ...threads.map((path) => [path])]) {
+  const modules = new Map<string, Module>()
+  let files: ReturnType<typeof filesOf> | undefined
+  const isIn = (file: 'core' | 'run' | 'more') => (id: string) => (files ??= filesOf(modules))[file].has(id)
   const bundle = await rolldown({
     input: Object.fromEntries(paths.map((path) => [basename(path, '.ts'), join(folder, path)])),
     platform: 'node',
     external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
+    plugins: [watcher(modules)],
   })
   await bundle.write({
     dir: dist,
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: '[name]-[hash].js',
-    // What several subpaths share is one file as well; only the network is loaded when it is needed.
-    codeSplitting: { groups: [{ name: 'shared', minShareCount: 2, test: /[\\/]src[\\/](?!net[\\/])/ }] },
+    codeSplitting: {
+      groups: [
+        // The bundler's own helper goes where everybody is anyway.
+        { name: 'core', priority: 3, test: (id) => id.startsWith('\0rolldown/') || isIn('core')(id) },
+        { name: 'run', priority: 2, test: isIn('run') },
+        { name: 'more', priority: 1, test: isIn('more') },
+      ],
+    },
   })
   await bundle.close()
 }

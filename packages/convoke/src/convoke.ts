@@ -1,10 +1,9 @@
 import { createApp, type App } from './app/app.ts'
-import { composeRooms, outputsOf, type RoomOptions } from './app/rooms.ts'
+import { checkRooms, outputsOf, type RoomOptions } from './app/rooms.ts'
 import { openEngineAt, openStoreAt, schemeOf } from './connect.ts'
 import { ConvokeError } from './core/errors.ts'
 import type { Json } from './core/json.ts'
 import { envSecrets, scrubbing } from './gateway/secrets.ts'
-import { localDispatcher } from './dispatch-local/dispatcher.ts'
 import { openSqliteLedger } from './ledger-sqlite/index.ts'
 import { lazyNetwork } from './net/lazy.ts'
 import type { Dispatcher } from './ports/dispatcher.ts'
@@ -61,7 +60,7 @@ export function convoke(options: ConvokeOptions): App {
   const redact = own === undefined ? scrubbed : (value: Json): Json => scrubbed(own(value))
   const store = options.store ?? '.convoke'
   const network = lazyNetwork()
-  const extend = composeRooms({ ...options, secrets }, network)
+  const rooms = checkRooms({ ...options, secrets }, network)
   const { durability, leaseMs, probe, concurrency } = options
   const tenant = options.tenant ?? 'local'
   const onTrouble =
@@ -81,8 +80,10 @@ export function convoke(options: ConvokeOptions): App {
 
   async function dispatcher(ledger: Ledger): Promise<Dispatcher> {
     if (options.dispatcher !== undefined) return await options.dispatcher(ledger, clock)
-    if (options.engine === undefined || options.engine === 'local')
+    if (options.engine === undefined || options.engine === 'local') {
+      const { localDispatcher } = await import('./dispatch-local/dispatcher.ts')
       return localDispatcher({ ledger, clock, ...given({ concurrency }) })
+    }
     return await openEngineAt(options.engine, {
       ledger,
       tenant,
@@ -98,7 +99,7 @@ export function convoke(options: ConvokeOptions): App {
     workflows: options.workflows,
     openLedger,
     dispatcher,
-    extend: (_app, driven) => extend(driven),
+    extend: async () => (await import('./app/extensions.ts')).extensionsOf(rooms),
     clock,
     ids,
     live: liveBus({ redact }),

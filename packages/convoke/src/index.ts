@@ -2,21 +2,21 @@ export { agent, type Agent, type CodeAgentDefinition, type LoopAgentDefinition }
 export { answer, type Answer, type AnswerParts } from './agents/answer.ts'
 export type { AgentContext, Generated, GenerateRequest } from './agents/context.ts'
 export type { Budget } from './agents/meter.ts'
-export { attemptVerifier, type AgentRun, type VerifiedAttempt } from './agents/run.ts'
+export { attemptVerifier, type AgentRun, type VerifiedAttempt } from './agents/agent-run.ts'
 export type { Segment, Shown } from './agents/segment.ts'
-export { judgedBy, person, type Verdict, type Verifier } from './agents/verify.ts'
+export { judgedBy, person, type Verdict, type Verifier } from './agents/verifier.ts'
 export type { AskOptions } from './agents/work.ts'
 export type { App, StartOptions } from './app/app.ts'
 export { boardKey, signal, workflow, type WorkflowOptions } from './app/define.ts'
-export { forkRun, type ForkOptions } from './app/fork.ts'
+export type { ForkOptions } from './app/fork.ts'
 export { outputsOf } from './app/rooms.ts'
 export type { RunEvent, RunHandle } from './app/handle.ts'
 export type { Run } from './app/run.ts'
 export { engineModule, openStoreAt, schemeOf, shownAddress, storeModule } from './connect.ts'
 export { convoke, defineConfig, type ConvokeOptions } from './convoke.ts'
 export { archiveFolder } from './archive-folder.ts'
-export { archiveRuns, restoreRuns, type ArchiveOptions, type ArchivePlace } from './archive-store.ts'
-export { copyStore, type CopyOptions } from './copy-store.ts'
+export type { ArchiveOptions, ArchivePlace } from './archive-store.ts'
+export type { CopyOptions } from './copy-store.ts'
 export type { Claim, Denied, Evidence, Outcome, StatedClaim } from './contracts/outcome.ts'
 export { role, squad, type AnyRole, type Role } from './contracts/role.ts'
 export { canonicalize, decode } from './core/canonical.ts'
@@ -27,11 +27,26 @@ export type { ApprovalRow, RunRow, RunStatus } from './core/projections.ts'
 export type { LedgerRecord } from './core/record.ts'
 export { isSecretRef, redactor, secret, type RedactionRule, type SecretRef } from './core/redact.ts'
 export { costOf } from './costs/cost.ts'
+export {
+  archiveRuns,
+  copyStore,
+  decideApproval,
+  dryRun,
+  escalateApproval,
+  forkRun,
+  liftHalt,
+  orderHalt,
+  recordToolAcceptance,
+  resolveModel,
+  restoreRuns,
+  standingHalts,
+  toolAcceptances,
+} from './deferred.ts'
 export { diffActions } from './gateway/action.ts'
-export { decideApproval, escalateApproval } from './gateway/decisions.ts'
 export type { GuardContext, GuardedCall, GuardedText, Guardrail, Verdict as GuardVerdict } from './gateway/guardrail.ts'
 export type { Finding as TextFinding, GuardPoint, TextRule } from './gateway/guard-text.ts'
-export { modelJudge, type JudgeOptions } from './gateway/model-judge.ts'
+export type { JudgeOptions } from './gateway/judge-verdict.ts'
+export { modelJudge } from './gateway/model-judge.ts'
 export { schemaGuard, type SchemaGuardOptions } from './gateway/schema-guard.ts'
 export { policy, type Policy, type PolicyRule } from './policy/policy.ts'
 export { envSecrets, firstOf } from './gateway/secrets.ts'
@@ -46,7 +61,7 @@ export {
   type ToolRetry,
 } from './gateway/tool.ts'
 export { fromAiSdk } from './models/from-ai-sdk.ts'
-export { keyHint, resolveModel } from './models/resolve.ts'
+export { keyHint } from './models/keys.ts'
 export type {
   EngineModule,
   EngineOptions,
@@ -74,8 +89,8 @@ export type { Labels } from './core/labels.ts'
 export type { Accepts, Tolerance } from './flow/sink.ts'
 export type { Grant } from './grants/grant.ts'
 export type { DryRunOptions, GuardrailSaid } from './gateway/dry-guard.ts'
-export { dryRun, type House, type PolicyAnswer, type PolicyCase } from './gateway/dry-run.ts'
-export { endorser, type Endorser } from './gateway/relabel.ts'
-export { recordToolAcceptance, toolAcceptances, type ToolAcceptance } from './policy/accepted.ts'
-export { liftHalt, orderHalt, standingHalts, type Halt, type HaltTarget } from './policy/halts.ts'
+export type { House, PolicyAnswer, PolicyCase } from './gateway/dry-run.ts'
+export { endorser, type Endorser } from './gateway/endorser.ts'
+export type { ToolAcceptance } from './policy/accepted.ts'
+export type { Halt, HaltTarget } from './policy/halts.ts'
 export type { TransferCount } from './core/transfer.ts'

@@ -1,4 +1,5 @@
-import { composeRooms, type RoomOptions } from './app/rooms.ts'
+import { extensionsOf } from './app/extensions.ts'
+import { checkRooms, type RoomOptions } from './app/rooms.ts'
 import type { DryReplay } from './replay/dry-replay.ts'
 import type { AnyWorkflow } from './replay/workflow.ts'
 import { systemClock } from './system/clock.ts'
@@ -27,7 +28,12 @@ export async function replayHistory(
   options: RoomOptions & { readonly workflows: Readonly<Record<string, AnyWorkflow>> },
 ): Promise<DryReplay> {
   const workflows = Object.values(options.workflows)
-  return replayRecorded(history, { workflows, extend: composeRooms(options), clock: systemClock, ids: systemIds() })
+  return replayRecorded(history, {
+    workflows,
+    extend: extensionsOf(checkRooms(options)),
+    clock: systemClock,
+    ids: systemIds(),
+  })
 }
 
 export type { DryReplay } from './replay/dry-replay.ts'

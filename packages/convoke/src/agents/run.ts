@@ -2,34 +2,16 @@ import type { Outcome } from '../contracts/outcome.ts'
 import type { AnyRole, Role } from '../contracts/role.ts'
 import type { GatewayDeps } from '../gateway/deps.ts'
 import { attempt } from '../replay/concurrency.ts'
-import type { AttemptOptions, DurableRun, Verdict as HookVerdict } from '../replay/durable-run.ts'
+import type { DurableRun } from '../replay/durable-run.ts'
 import type { Scope } from '../replay/scope.ts'
 import type { Driven } from '../replay/runtime.ts'
 import type { Extension } from '../replay/run.ts'
 import type { StepPromise } from '../replay/step-promise.ts'
+import { attemptVerifier, type AgentRun, type VerifiedAttempt } from './agent-run.ts'
 import { askOperation } from './ask.ts'
-import { rejected, verifyOperation, type Judge, type Verdict, type Verifier } from './verify.ts'
+import type { Verdict, Verifier } from './verifier.ts'
+import { rejected, verifyOperation } from './verify.ts'
 import type { AgentDeps, AgentRoom, AskOptions } from './work.ts'
-
-/** What agents add to the run. */
-export interface AgentRun {
-  /**
-   * Asks a role; whichever agent fills it now answers.
-   * @throws INPUT_INVALID, ROLE_UNFILLED, OUTPUT_INVALID, EVIDENCE_INSUFFICIENT, AGENT_EXHAUSTED, BUDGET_EXCEEDED,
-   *   DEADLINE_PASSED, MODEL_*, and what the agent's code throws
-   */
-  ask<I, O>(role: Role<I, O>, input: I, options?: AskOptions): StepPromise<Outcome<O>>
-  /**
-   * Has an outcome (or any value) judged. With `must`, a rejection is thrown, which rolls an attempt back.
-   * @throws VERIFICATION_FAILED
-   */
-  verify<T>(
-    name: string,
-    subject: Outcome<T> | T,
-    verifier: Verifier<T>,
-    options?: { readonly must?: boolean },
-  ): Promise<Verdict>
-}
 
 /** Adds `ask` and `verify` to the run objects of one driven run, and lets `attempt` take any verifier. */
 export function extendAgents(room: AgentRoom, driven: Driven, gateway: GatewayDeps): Extension {
@@ -77,21 +59,6 @@ function passed(name: string, verdict: StepPromise<Verdict>): Promise<Verdict> {
   // Whoever awaits it sees the rejection; a branch that was given up meanwhile must not end the process.
   checked.catch(() => undefined)
   return checked
-}
-
-/** A verifier as the `verify` hook of `run.attempt`, which judges what an alternative gave: an outcome or a value. */
-export function attemptVerifier<T>(
-  verifier: Verifier<T>,
-): (value: Outcome<T> | T, run: Pick<AgentRun, 'verify'>) => Promise<HookVerdict> {
-  return (value, run) => run.verify('verify', value, verifier)
-}
-
-/** What a verifier of a step's result looks at: the value of an outcome, or the result itself. */
-export type Judged<T> = T extends Outcome<infer V> ? V : T
-
-/** Options of `attempt`: a role or a person may verify as well as code. */
-export interface VerifiedAttempt<R, T> {
-  readonly verify?: AttemptOptions<R, T>['verify'] | Judge<Judged<T>>
 }
 
 type Alternatives = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>

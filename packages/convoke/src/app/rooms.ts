@@ -1,27 +1,13 @@
-import { agentRegistry } from '../agents/registry.ts'
+import { agentRegistry, type AgentRegistry } from '../agents/registry.ts'
 import type { Agent } from '../agents/define.ts'
-import { assertBudget, runMeter, type Budget } from '../agents/meter.ts'
-import { extendAgents } from '../agents/run.ts'
-import type { AgentRoom } from '../agents/work.ts'
+import type { Budget } from '../agents/meter.ts'
 import { ConvokeError } from '../core/errors.ts'
-import type { AnyRole } from '../contracts/role.ts'
-import { ancestorDispatchIn } from '../gateway/ancestors.ts'
-import type { GatewayDeps } from '../gateway/deps.ts'
-import { extendGateway } from '../gateway/extend.ts'
 import type { Guardrail } from '../gateway/guardrail.ts'
 import type { Policy } from '../policy/policy.ts'
-import { haltBoard, type Halts } from '../policy/halts.ts'
-import { trustBook } from '../policy/trust.ts'
-import { leaves } from '../core/constraint.ts'
-import type { Json } from '../core/json.ts'
-import type { GrantSet } from '../grants/grant.ts'
-import type { Ledger } from '../ports/ledger.ts'
 import { envSecrets, type Secrets } from '../gateway/secrets.ts'
 import type { AnyTool } from '../gateway/tool.ts'
 import type { Model } from '../ports/model.ts'
 import type { Network, NetworkRules } from '../ports/network.ts'
-import type { Driven } from '../replay/runtime.ts'
-import type { Extension } from '../replay/run.ts'
 import type { OutputOf } from './correct.ts'
 
 /** What the rooms above the durable run are given by the app's maker. */
@@ -56,13 +42,24 @@ export function outputsOf({ agents = [], tools = [] }: Pick<RoomOptions, 'agents
         : undefined
 }
 
+/** What an app's rooms are made of, checked; `extensionsOf` composes it when a ledger is opened. */
+export interface Rooms {
+  readonly options: RoomOptions
+  readonly registry: AgentRegistry
+  /** By name. A list of tools that changes is followed by `follow`. */
+  readonly tools: ReadonlyMap<string, AnyTool>
+  readonly secrets: Secrets
+  readonly network: Network | undefined
+  /** Looks at the list of tools again. */
+  readonly follow: () => void
+}
+
 /**
- * Composes gateway and agents into what every driven run is extended with. Without a network, tools call nobody.
+ * Checks what the rooms are made of, and lets the network know where tools may call. Without a network, tools call nobody.
  * @throws DEFINITION_INVALID
  */
-export function composeRooms(options: RoomOptions, network?: Network): (driven: Driven) => readonly Extension[] {
-  const agents = options.agents ?? []
-  const registry = agentRegistry(agents)
+export function checkRooms(options: RoomOptions, network?: Network): Rooms {
+  const registry = agentRegistry(options.agents ?? [])
   const tools = new Map<string, AnyTool>()
   for (const tool of options.tools ?? []) {
     if (tools.has(tool.name) && tools.get(tool.name) !== tool)
@@ -85,90 +82,5 @@ export function composeRooms(options: RoomOptions, network?: Network): (driven: 
     }
   }
   if (options.network !== undefined) network?.admit(options.network)
-  const roles = new Map<string, AnyRole>(agents.map((agent) => [agent.role.name, agent.role]))
-  const secrets = options.secrets ?? envSecrets(process.env)
-  const room: AgentRoom = {
-    registry,
-    roles,
-    tools,
-    models: (asked) => modelOf(options, asked),
-    ...(options.budget === undefined ? {} : { budget: options.budget }),
-  }
-  return (driven) => {
-    const { runtime, history } = driven
-    follow()
-    const gateway: GatewayDeps = {
-      ledger: runtime.ledger,
-      lease: runtime.lease,
-      clock: runtime.clock,
-      keyed: driven.keyed,
-      probe: runtime.probe,
-      secrets,
-      network,
-      networkRules: options.network,
-      policy: options.policy,
-      environment: options.environment,
-      starter: history.started.record.actor,
-      request: requestOf(history),
-      bounds: boundsOf(history),
-      halts: haltsOf(runtime, driven.tenant),
-      ...(earnsTrust(options.policy)
-        ? { trust: trustBook(runtime.ledger, driven.tenant, runtime.clock, () => runtime.ids.salt()) }
-        : {}),
-      guardrails: options.guardrails,
-      spend: (engine) => ({
-        assert: () => assertBudget(options.budget?.run, runMeter(engine), `run ${engine.run}`),
-        used: (usage) => runMeter(engine).add(usage),
-      }),
-      ...(history.fork === undefined
-        ? {}
-        : { effects: history.fork.effects, ancestorDispatch: ancestorDispatchIn(history.ancestors) }),
-    }
-    return [extendGateway(gateway), extendAgents(room, driven, gateway)]
-  }
-}
-
-/** Texts of the run's input, where the run was not started with labels that say it is untrusted. */
-function requestOf(history: Driven['history']): readonly string[] {
-  if (history.started.record.labels.integrity === 'untrusted') return []
-  return leaves((history.input ?? null) as Json).flatMap(({ value }) =>
-    typeof value === 'string' || typeof value === 'number' ? [String(value)] : [],
-  )
-}
-
-function boundsOf(history: Driven['history']): readonly GrantSet[] {
-  return (history.started.payload['bounds'] as unknown as readonly GrantSet[] | undefined) ?? []
-}
-
-function earnsTrust(policy: Policy | undefined): boolean {
-  return Object.values(policy?.categories ?? {}).some((category) => category.trust !== undefined)
-}
-
-const boards = new WeakMap<Ledger, Map<string, Halts>>()
-
-/** One board for each ledger and tenant: every run that is driven here shares what is known of the orders. */
-export function haltsOf({ ledger, clock }: Pick<Driven['runtime'], 'ledger' | 'clock'>, tenant: string): Halts {
-  const known = boards.get(ledger) ?? new Map<string, Halts>()
-  boards.set(ledger, known)
-  const board = known.get(tenant) ?? haltBoard(ledger, tenant, clock)
-  known.set(tenant, board)
-  return board
-}
-
-function modelOf(options: RoomOptions, asked: string | Model | undefined): Model {
-  if (typeof asked === 'object') return asked
-  const found = asked === undefined ? options.model : options.models?.[asked]
-  if (found !== undefined) return found
-  const known = Object.keys(options.models ?? {})
-  throw new ConvokeError(
-    'MODEL_UNKNOWN',
-    asked === undefined ? 'an agent needs a model and the app has no default' : `the app has no model ${asked}`,
-    {
-      details: { model: asked ?? null, known },
-      next:
-        asked === undefined
-          ? 'give convoke() a model'
-          : `add it to models${known.length === 0 ? '' : `, or use one of ${known.join(', ')}`}`,
-    },
-  )
+  return { options, registry, tools, secrets: options.secrets ?? envSecrets(process.env), network, follow }
 }

@@ -1,4 +1,4 @@
-import type { AgentRun, VerifiedAttempt } from '../agents/run.ts'
+import type { AgentRun, VerifiedAttempt } from '../agents/agent-run.ts'
 import type { GatewayRun } from '../gateway/extend.ts'
 import type { DurableRun } from '../replay/durable-run.ts'
 

@@ -7,7 +7,7 @@ import { policy, type Policy } from '../policy/policy.ts'
 import { trustBook, type TrustBook } from '../policy/trust.ts'
 import type { Actor } from '../core/record.ts'
 import type { Caller } from './deps.ts'
-import { endorser } from './relabel.ts'
+import { endorser } from './endorser.ts'
 import { tool, type Tool } from './tool.ts'
 
 // What the rules of the house do to calls, end to end: labels from real records, decisions from a real ledger.

@@ -7,36 +7,12 @@ import { assertAccepts, covered, type Tolerance } from '../flow/sink.ts'
 import type { Completion, Operation, Task } from '../replay/types.ts'
 import { decideOperation, type Approval, type ApproveOptions } from './decide.ts'
 import type { GatewayDeps } from './deps.ts'
+import type { Endorser } from './endorser.ts'
 
 // Endorsing (trusting a value) and declassifying (letting it be seen by more) are acts of their own: by a person who is
 // shown the value, by a function that the app names and trusts, or by the value's type. What a scope has seen does not
 // change with it: only the value that comes back carries the new labels. A value that is a recorded result as it was
 // delivered is judged by its own labels, anything else by all that the scope has seen.
-
-/** A function that the app trusts to judge values. Its name and version are on record with every value it let pass. */
-export interface Endorser {
-  readonly kind: 'endorser'
-  readonly name: string
-  readonly version: string
-  /** True, or why not. Must be quick, and have no effects. */
-  readonly check: (value: Json) => boolean | string
-}
-
-/** @throws DEFINITION_INVALID without a name or a function */
-export function endorser(definition: {
-  readonly name: string
-  readonly version?: string
-  readonly check: (value: Json) => boolean | string
-}): Endorser {
-  if (typeof definition.name !== 'string' || definition.name === '' || typeof definition.check !== 'function')
-    throw new ConvokeError('DEFINITION_INVALID', 'an endorser needs a name and a check', { next: 'see docs/flow.md' })
-  return Object.freeze({
-    kind: 'endorser',
-    name: definition.name,
-    version: definition.version ?? '1',
-    check: definition.check,
-  })
-}
 
 /** Who says so: a person of a group, a trusted function, or (to endorse) the type of every scalar in the value. */
 export type SaidBy =

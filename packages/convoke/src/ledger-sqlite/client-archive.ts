@@ -1,4 +1,4 @@
-import { archiveItems, restoreItems } from '../core/archive.ts'
+import type * as Archives from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { runIdOf } from '../core/projections.ts'
 import type { Archive } from '../ports/ledger.ts'
@@ -7,6 +7,9 @@ import { fromPage, toWire, type Shape } from './wire.ts'
 
 /** So many positions are looked through in one call: other calls come in between. */
 const stride = 20_000
+
+/** Most programs archive nothing: what knows the order of it is loaded with the first. */
+const archives = (): Promise<typeof Archives> => import('../core/archive.ts')
 
 /** The client's end of archiving: pages out, one transaction that drops, batches in, one that opens again. */
 export function createClientArchive(client: Client, shapes: Map<number, Shape>): Archive {
@@ -20,8 +23,9 @@ export function createClientArchive(client: Client, shapes: Map<number, Shape>):
         limit,
       ),
     relatives: async (ref) => await client.call('relatives', named(ref.tenant), runIdOf(ref.stream)),
-    export: (tenant, streams) =>
-      archiveItems(
+    async *export(tenant, streams) {
+      const { archiveItems } = await archives()
+      yield* archiveItems(
         {
           async records(stream, from, limit) {
             const page = await client.call('read', named(tenant), stream, from, limit, false)
@@ -31,7 +35,8 @@ export function createClientArchive(client: Client, shapes: Map<number, Shape>):
           messages: async (stream) => await client.call('messagesOf', tenant, stream),
         },
         streams,
-      ),
+      )
+    },
     drop: async (tenant, streams, at) =>
       await client.call(
         'archiveDrop',
@@ -39,8 +44,9 @@ export function createClientArchive(client: Client, shapes: Map<number, Shape>):
         streams.map(({ stream, seq, hash }) => ({ stream, seq, hash })),
         at,
       ),
-    restore: async (tenant, streams, items) =>
-      await restoreItems(items, named(tenant), streams, {
+    async restore(tenant, streams, items) {
+      const { restoreItems } = await archives()
+      return await restoreItems(items, named(tenant), streams, {
         archivedAt: async (stream) => await client.call('archivedAt', tenant, stream),
         write: async ({ blobs, records, messages }) =>
           await client.call('archiveWrite', {
@@ -50,7 +56,8 @@ export function createClientArchive(client: Client, shapes: Map<number, Shape>):
             messages,
           }),
         end: async (names) => await client.call('archiveEnd', tenant, names),
-      }),
+      })
+    },
     async sweep(quietMs) {
       const orphans = await client.call('orphans', quietMs)
       if (orphans.length === 0) return { blobs: 0, bytes: 0 }

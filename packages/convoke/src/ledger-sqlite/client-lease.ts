@@ -1,6 +1,6 @@
 import type { Lease } from '../ports/ledger.ts'
 import type { Client } from './client.ts'
-import { marginOf } from './leases.ts'
+import { marginOf } from './lease-margin.ts'
 
 /**
  * The holder's view of a lease. The thread writes into `slot` when the last durable renewal began, so the answer is

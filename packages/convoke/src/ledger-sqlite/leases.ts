@@ -6,6 +6,7 @@ import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Head } from '../core/record.ts'
 import { isBusy } from './errors.ts'
+import { marginOf } from './lease-margin.ts'
 import type { Memory } from './streams.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -48,11 +49,6 @@ interface Row {
   readonly beat: number
   readonly lease: number
   readonly since: number
-}
-
-/** How much earlier than for others a lease ends for its holder. */
-export function marginOf(leaseMs: number): number {
-  return Math.min(leaseMs / 10, 1_000)
 }
 
 export function createLeases(parts: {

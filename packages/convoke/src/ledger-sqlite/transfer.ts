@@ -1,15 +1,19 @@
-import { exportItems, importItems } from '../core/transfer.ts'
+import type * as Transfers from '../core/transfer.ts'
 import type { Transfer } from '../ports/ledger.ts'
 import type { Client } from './client.ts'
 import { fromPage, toWire, type Shape } from './wire.ts'
+
+/** Most programs copy no store: what knows the order of a copy is loaded with the first. */
+const transfers = (): Promise<typeof Transfers> => import('../core/transfer.ts')
 
 /** The client's end of a copy: pages out, batches in, each batch one transaction of the ledger's thread. */
 export function createTransfer(client: Client, shapes: Map<number, Shape>): Transfer {
   return {
     tenants: async () => await client.call('tenants'),
     held: async (tenant) => await client.call('held', tenant ?? null),
-    export: (only) =>
-      exportItems(
+    async *export(only) {
+      const { exportItems } = await transfers()
+      yield* exportItems(
         {
           tenants: async () => await client.call('tenants'),
           tenantKey: async (tenant) => await client.call('tenantKey', tenant),
@@ -23,9 +27,11 @@ export function createTransfer(client: Client, shapes: Map<number, Shape>): Tran
             await client.call('allRows', table, tenant, after ?? null, limit),
         },
         only,
-      ),
-    import: async (items) =>
-      await importItems(items, {
+      )
+    },
+    async import(items) {
+      const { importItems } = await transfers()
+      return await importItems(items, {
         begin: async (tenant, key) => await client.call('importBegin', tenant, key),
         heads: async (tenant, { after, limit }) => await client.call('heads', tenant, after, limit),
         write: async ({ tenant, blobs, records, rows }) =>
@@ -37,6 +43,7 @@ export function createTransfer(client: Client, shapes: Map<number, Shape>): Tran
           }),
         end: async (tenant) => await client.call('importEnd', tenant),
         finish: async () => await client.call('importFinish'),
-      }),
+      })
+    },
   }
 }

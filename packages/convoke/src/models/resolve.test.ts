@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
-import { keyHint, resolveModel } from './resolve.ts'
+import { keyHint } from './keys.ts'
+import { resolveModel } from './resolve.ts'
 
 test.each([
   ['auto', { ANTHROPIC_API_KEY: 'k' }, 'anthropic/claude-sonnet-5'],

@@ -2,19 +2,9 @@ import { ConvokeError } from '../core/errors.ts'
 import type { Model } from '../ports/model.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import { defaultAnswerBytes, fromAiSdk, type FromAiSdkOptions } from './from-ai-sdk.ts'
-
-/** Environment variables, as in `process.env`. */
-export type Env = Readonly<Record<string, string | undefined>>
+import { autoSpec, keyed, present, providers, type Env, type Keyed } from './keys.ts'
 
 const forms = "'auto', 'anthropic/<model>', 'openai/<model>' or 'openai-compatible/<model>@<baseURL>'"
-
-const providers = {
-  anthropic: { npm: '@ai-sdk/anthropic@4.0.105', key: 'ANTHROPIC_API_KEY', usual: 'claude-sonnet-5' },
-  openai: { npm: '@ai-sdk/openai@4.0.118', key: 'OPENAI_API_KEY', usual: 'gpt-5.4-mini' },
-} as const
-
-type Keyed = keyof typeof providers
-const keyed = Object.keys(providers) as readonly Keyed[]
 
 /**
  * Makes the model that a person named. Provider packages are optional and loaded only here.
@@ -38,20 +28,6 @@ export async function resolveModel(spec: string, env: Env, options: FromAiSdkOpt
   if (name !== '' && (keyed as readonly string[]).includes(provider))
     return hosted(provider as Keyed, name, env, options)
   throw new ConvokeError('MODEL_UNKNOWN', `${JSON.stringify(spec)} names no model`, { next: `use ${forms}` })
-}
-
-/** One line for a person when a key lies in the environment and no model was chosen; nothing is ever called for it. */
-export function keyHint(env: Env): string | undefined {
-  if (present(env['CONVOKE_MODEL']) !== undefined) return undefined
-  const name = keyed.find((candidate) => present(env[providers[candidate].key]) !== undefined)
-  return name === undefined
-    ? undefined
-    : `${providers[name].key} is set but not used; --model auto would use ${name}/${providers[name].usual} and cost money`
-}
-
-function autoSpec(env: Env): string | undefined {
-  const name = keyed.find((candidate) => present(env[providers[candidate].key]) !== undefined)
-  return name === undefined ? undefined : `${name}/${providers[name].usual}`
 }
 
 async function hosted(provider: Keyed, name: string, env: Env, options: FromAiSdkOptions): Promise<Model> {
@@ -124,8 +100,4 @@ async function load<T>(importing: () => Promise<T>, npm: string): Promise<T> {
       cause,
     })
   }
-}
-
-function present(value: string | undefined): string | undefined {
-  return value === undefined || value.trim() === '' ? undefined : value
 }

@@ -1,7 +1,11 @@
-import { BlockList, isIP } from 'node:net'
+import type * as Net from 'node:net'
 
 // Which addresses belong to the public internet: IANA's registries of special-purpose addresses (RFC 6890; IPv4 and
 // IPv6, as of 2025), and the addresses where clouds keep the keys of a machine. Pure: nothing is looked up here.
+
+/** Loaded with the first rule or address (3 ms), since most programs have none. */
+let loaded: typeof Net | undefined
+const net = (): typeof Net => (loaded ??= process.getBuiltinModule('node:net'))
 
 export type AddressKind =
   | 'public'
@@ -47,8 +51,8 @@ const ranges: readonly (readonly [kind: AddressKind, ...cidrs: string[]])[] = [
 ]
 
 interface Lists {
-  readonly kinds: readonly { readonly kind: AddressKind; readonly list: BlockList }[]
-  readonly globalUnicast: BlockList
+  readonly kinds: readonly { readonly kind: AddressKind; readonly list: Net.BlockList }[]
+  readonly globalUnicast: Net.BlockList
 }
 let made: Lists | undefined
 
@@ -61,26 +65,26 @@ function lists(): Lists {
 }
 
 /** A set of ranges. @throws RangeError for one that is none */
-export function listOf(cidrs: readonly string[]): BlockList {
-  const list = new BlockList()
+export function listOf(cidrs: readonly string[]): Net.BlockList {
+  const list = new (net().BlockList)()
   for (const cidr of cidrs) {
     const [address = '', bits = ''] = cidr.split('/')
-    const family = isIP(address)
+    const family = net().isIP(address)
     if (family === 0 || !/^\d{1,3}$/.test(bits)) throw new RangeError(`${cidr} is no range of addresses`)
     list.addSubnet(address, Number(bits), family === 4 ? 'ipv4' : 'ipv6')
   }
   return list
 }
 
-export function within(list: BlockList, address: string): boolean {
-  const family = isIP(address)
+export function within(list: Net.BlockList, address: string): boolean {
+  const family = net().isIP(address)
   return family !== 0 && list.check(address, family === 4 ? 'ipv4' : 'ipv6')
 }
 
 /** The IPv4 address that an IPv6 address stands for (mapped, or behind the well-known NAT64 prefix), or the same. */
 export function effective(address: string): string {
   const plain = address.replace(/%.*$/, '')
-  if (isIP(plain) !== 6) return plain
+  if (net().isIP(plain) !== 6) return plain
   const groups = expand(plain)
   if (groups === undefined) return plain
   const [a, b, c, d, e, f, g = 0, h = 0] = groups
@@ -103,7 +107,7 @@ function expand(address: string): number[] | undefined {
 /** What kind of address this is; an IPv4 address inside an IPv6 one counts as itself. */
 export function kindOf(address: string): AddressKind {
   const plain = effective(address)
-  const family = isIP(plain)
+  const family = net().isIP(plain)
   if (family === 0) return 'invalid'
   const { kinds, globalUnicast } = lists()
   for (const { kind, list } of kinds) if (within(list, plain)) return kind

@@ -1,6 +1,6 @@
 import type { Outcome } from '../contracts/outcome.ts'
 import type { Role } from '../contracts/role.ts'
-import type { AgentRun } from '../agents/run.ts'
+import type { AgentRun } from '../agents/agent-run.ts'
 import type { DurableRun, MapOptions } from '../replay/durable-run.ts'
 
 /** What patterns stand on: the public run. */

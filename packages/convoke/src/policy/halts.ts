@@ -149,7 +149,8 @@ function standingIn(records: readonly LedgerRecord[]): readonly Halt[] {
   return [...all.values()]
 }
 
-interface Order {
+/** What every order to stop, or to go on, says. */
+export interface HaltOrder {
   readonly tenant: string
   readonly by: Actor
   readonly reason?: string
@@ -160,7 +161,7 @@ interface Order {
 }
 
 /** Orders a stop. It stands until it is lifted. @throws INPUT_INVALID without a target, RUN_UNKNOWN */
-export async function orderHalt(ledger: Ledger, o: Order & { readonly target: HaltTarget }): Promise<Halt> {
+export async function orderHalt(ledger: Ledger, o: HaltOrder & { readonly target: HaltTarget }): Promise<Halt> {
   const { tenant, target, by, reason, at, salt } = o
   const named = ['run', 'role', 'all'].filter((key) => Object.hasOwn(target, key))
   if (named.length !== 1)
@@ -190,7 +191,7 @@ export async function orderHalt(ledger: Ledger, o: Order & { readonly target: Ha
 /** Lifts a stop, and wakes the runs that it had stopped and no other does. @throws INPUT_INVALID when no such stop stands */
 export async function liftHalt(
   ledger: Ledger,
-  o: Order & { readonly id: string },
+  o: HaltOrder & { readonly id: string },
 ): Promise<{ readonly woken: readonly string[] }> {
   const { tenant, id, by, reason, at, salt } = o
   await appendPolicy(ledger, tenant, haltStream, (records) => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { agent } from '../../src/agents/define.ts'
-import { judgedBy, person } from '../../src/agents/verify.ts'
+import { judgedBy, person } from '../../src/agents/verifier.ts'
 import { role } from '../../src/contracts/role.ts'
 import { world, type Code, type World } from './world.ts'
 

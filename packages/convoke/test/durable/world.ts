@@ -82,7 +82,7 @@ function assemble(
     tenant: 'local',
     workflows: Object.fromEntries(workflows.map((w, i) => [`w${i}`, w])),
     dispatcher: async (ledger) => localDispatcher({ ledger, clock: options.clock ?? systemClock, concurrency }),
-    extend: () => [acting],
+    extend: async () => () => [acting],
     clock: systemClock,
     ids: systemIds(),
     live: liveBus({ redact }),

@@ -1,0 +1,161 @@
+import { ConvokeError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import { joinLabels } from '../core/labels.ts'
+import { runStream } from '../core/projections.ts'
+import { assertGrants, type Grant } from '../grants/grant.ts'
+import type { Dispatcher } from '../ports/dispatcher.ts'
+import type { Ledger, Lease } from '../ports/ledger.ts'
+import type { Ids } from '../ports/runtime.ts'
+import { drive } from '../replay/drive.ts'
+import type { Runtime } from '../replay/runtime.ts'
+import { startRun } from '../replay/start.ts'
+import type { AnyWorkflow } from '../replay/workflow.ts'
+import type { AppParts, StartOptions } from './app.ts'
+import { supervise } from './halts.ts'
+import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
+import { statusBoard } from './status.ts'
+
+/** An app whose ledger is open: what `App` promises, from there on. */
+export interface OpenedApp {
+  readonly ledger: Ledger
+  /** With an input that the workflow has parsed. */
+  start<O>(workflow: AnyWorkflow, input: unknown, options: StartOptions): Promise<RunHandle<O>>
+  run<O>(id: string): RunHandle<O>
+  work(): Promise<void>
+  idle(): Promise<void>
+  close(): Promise<void>
+  /** Those who still wait look once more, and find the ledger closed. */
+  release(): void
+}
+
+interface Working {
+  readonly dispatcher: Dispatcher
+  readonly leases: LeaseKeeper
+}
+
+interface LeaseKeeper {
+  current(): Promise<Lease>
+  release(): Promise<void>
+}
+
+/**
+ * A worker incarnation whose lease has passed can never act again (R7): a process that was stopped for too long and goes
+ * on does so as a new one.
+ */
+function leaseKeeper(ledger: Ledger, ids: Ids): LeaseKeeper {
+  let held: Lease | undefined
+  let renewing: Promise<Lease> | undefined
+  return {
+    async current() {
+      if (held !== undefined && held.remaining() > 0) return held
+      renewing ??= ledger.register(`w_${ids.next()}`).finally(() => (renewing = undefined))
+      return (held = await renewing)
+    },
+    release: async () => held?.release(),
+  }
+}
+
+/** Owns the opened ledger, the worker's lease and the dispatcher, which begins with the first run that is driven here. */
+export function openedApp(o: {
+  readonly parts: AppParts
+  readonly workflows: ReadonlyMap<string, AnyWorkflow>
+  readonly ledger: Ledger
+  readonly extend: Runtime['extend']
+}): OpenedApp {
+  const { parts, workflows, ledger, extend } = o
+  const status = statusBoard()
+  let working: Promise<Working> | undefined
+  let closed = false
+
+  ledger.onChange((changed) => status.anyChanged(changed))
+  const handles: HandleDeps = {
+    ledger,
+    clock: parts.clock,
+    ids: parts.ids,
+    live: parts.live,
+    redact: parts.redact,
+    wake: async (ref) => {
+      await (await working)?.dispatcher.wake(ref)
+    },
+    onStatus: (ref, listener) => status.on(ref, listener),
+    digestOf: (name) => workflows.get(name),
+    outputOf: parts.outputOf,
+  }
+
+  async function beginWork(): Promise<Working> {
+    const leases = leaseKeeper(ledger, parts.ids)
+    await leases.current()
+    const runtime: Omit<Runtime, 'lease'> = {
+      ledger,
+      clock: parts.clock,
+      ids: parts.ids,
+      live: parts.live,
+      probe: parts.probe,
+      redact: parts.redact,
+      workflows,
+      extend,
+      onTrouble: parts.onTrouble,
+      onEnded: (ref, last) => status.ended(ref, last),
+      supervise: (ref, stop) => supervise({ ledger, clock: parts.clock }, ref, stop),
+    }
+    const dispatcher = await parts.dispatcher(ledger)
+    await dispatcher.start(async (ref, signal) => {
+      status.driven(ref)
+      const result = await leases.current().then(
+        (lease) => drive({ ...runtime, lease }, ref, signal),
+        (error: unknown) => {
+          parts.onTrouble(ref, error as ConvokeError)
+          return 'lost' as const
+        },
+      )
+      status.changed(ref)
+      return result
+    })
+    return { dispatcher, leases }
+  }
+
+  async function work(): Promise<Working> {
+    if (closed && working === undefined) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
+    return (working ??= beginWork())
+  }
+
+  return {
+    ledger,
+    async start(its, input, options) {
+      const run = options.id ?? `r_${parts.ids.next()}`
+      await startRun(
+        {
+          tenant: parts.tenant,
+          run,
+          workflow: its,
+          input,
+          actor: options.by ?? { kind: 'system', id: 'app' },
+          ...(options.tags === undefined ? {} : { tags: options.tags }),
+          ...(options.priority === undefined ? {} : { priority: options.priority }),
+          ...(options.notBefore === undefined ? {} : { notBefore: options.notBefore }),
+          ...(options.labels === undefined ? {} : { labels: joinLabels([options.labels]) }),
+          ...(options.grants === undefined ? {} : { bounds: boundsOf(options.grants) }),
+        },
+        { ...handles, redact: parts.redact },
+      )
+      if (parts.drives) await (await work()).dispatcher.wake({ tenant: parts.tenant, stream: runStream(run) })
+      return runHandle(handles, parts.tenant, run)
+    },
+    run: (id) => runHandle(handles, parts.tenant, id),
+    work: async () => void (await work()),
+    idle: async () => (await work()).dispatcher.idle(),
+    async close() {
+      closed = true
+      const driving = await working?.catch(() => undefined)
+      await driving?.dispatcher.stop()
+      await driving?.leases.release()
+      await ledger.close()
+    },
+    release: () => status.close(),
+  }
+}
+
+function boundsOf(grants: readonly Grant[]): Json {
+  assertGrants(grants, 'the start of a run')
+  return [{ from: 'run', grants }] as unknown as Json
+}
