@@ -46,6 +46,34 @@ function watcher(modules: Map<string, Module>): Plugin {
   }
 }
 
+/**
+ * Takes Node's own modules without an import statement, for which Node evaluates all that they export: of `fs` that is
+ * streams, promises and a line reader (4 ms). Functions are taken when they are first called, since `crypto` alone takes
+ * 6 ms to load, which a ledger's thread can start in.
+ */
+function builtins(): Plugin {
+  // One that carries more than it does, such as how it is promisified, is taken as it is.
+  const isUsual = (key: string | symbol): boolean => ['length', 'name', 'prototype'].includes(String(key))
+  const statement = /^import (?:\{ ([^}]+) \} from )?"(node:[^"]+)";\n/gm
+  const taken = (id: string, name: string, as: string): string => {
+    const it = `process.getBuiltinModule("${id}").${name}`
+    const there = (process.getBuiltinModule(id) as Readonly<Record<string, unknown>>)[name]
+    const isLate = typeof there === 'function' && /^[a-z]/.test(name) && Reflect.ownKeys(there).every(isUsual)
+    return isLate ? `let ${as} = (...args) => (${as} = ${it})(...args);\n` : `const ${as} = ${it};\n`
+  }
+  return {
+    name: 'builtins',
+    renderChunk: (code) => ({
+      code: code.replace(statement, (_, names: string | undefined, id: string) =>
+        (names?.split(', ') ?? [])
+          .map((text) => text.split(' as '))
+          .map(([name = '', as = name]) => taken(id, name, as))
+          .join(''),
+      ),
+    }),
+  }
+}
+
 /** What a module brings with it at once. */
 function closure(modules: ReadonlyMap<string, Module>, roots: readonly string[]): Set<string> {
   const found = new Set<string>()
@@ -82,7 +110,7 @@ for (const paths of [subpaths, ...threads.map((path) => [path])]) {
     input: Object.fromEntries(paths.map((path) => [basename(path, '.ts'), join(folder, path)])),
     platform: 'node',
     external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
-    plugins: [watcher(modules)],
+    plugins: [watcher(modules), builtins()],
   })
   await bundle.write({
     dir: dist,
@@ -91,8 +119,7 @@ for (const paths of [subpaths, ...threads.map((path) => [path])]) {
     chunkFileNames: '[name]-[hash].js',
     codeSplitting: {
       groups: [
-        // The bundler's own helper goes where everybody is anyway.
-        { name: 'core', priority: 3, test: (id) => id.startsWith('\0rolldown/') || isIn('core')(id) },
+        { name: 'core', priority: 3, test: isIn('core') },
         { name: 'run', priority: 2, test: isIn('run') },
         { name: 'more', priority: 1, test: isIn('more') },
       ],

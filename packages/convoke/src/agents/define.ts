@@ -93,9 +93,19 @@ export function agent<I, O>(definition: CodeAgentDefinition<I, O> | LoopAgentDef
   encodeName(name)
   const version = definition.version ?? '1'
   const base = { kind: 'agent' as const, name, version, role: role as unknown as AnyRole }
+  // Hashed when first needed, as a workflow is.
+  let digest: string | undefined
   if ('run' in definition) {
     if (typeof definition.run !== 'function') throw invalid(name, 'run is not a function')
-    return { ...base, work: 'code', digest: digestOf(definition.run), run: definition.run as CodeAgent['run'] }
+    const { run } = definition
+    return {
+      ...base,
+      work: 'code',
+      get digest() {
+        return (digest ??= digestOf(run))
+      },
+      run: run as CodeAgent['run'],
+    }
   }
   if (typeof definition.instructions !== 'string') throw invalid(name, 'it has neither run nor instructions')
   const bounds = { maxTurns: definition.maxTurns ?? 8, repairs: definition.repairs ?? 2 }
@@ -108,7 +118,9 @@ export function agent<I, O>(definition: CodeAgentDefinition<I, O> | LoopAgentDef
     ...base,
     ...bounds,
     work: 'model',
-    digest: sha256(`${says}\n${definition.brief?.toString() ?? ''}`).slice(0, 16),
+    get digest() {
+      return (digest ??= sha256(`${says}\n${definition.brief?.toString() ?? ''}`).slice(0, 16))
+    },
     model: definition.model,
     instructions: definition.instructions,
     settings,

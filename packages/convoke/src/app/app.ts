@@ -115,7 +115,10 @@ export function createApp(parts: AppParts): App {
           next: workflows.size === 0 ? 'give the app its workflows' : `use one of: ${[...workflows.keys()].join(', ')}`,
         })
       const parsed = await its.parseInput(input)
-      return await (await open()).start<O>(its, parsed, options)
+      const opened = open()
+      // Named while the ledger opens: the first random bytes of a process take Node a while.
+      const run = options.id ?? `r_${parts.ids.next()}`
+      return await (await opened).start<O>(its, parsed, { ...options, id: run })
     },
     run: async <O>(id: string) => (await open()).run<O>(id),
     runs: async (filter = {}) => (await open()).ledger.runs({ ...filter, tenant: parts.tenant }),

@@ -35,11 +35,15 @@ export function workflow<
       next: 'pass an async function as the second argument',
     })
   const { input, output } = options
+  // Hashed when first needed: loading what hashes takes Node a while, which a ledger's thread can start in.
+  let digest: string | undefined
   return Object.freeze({
     kind: 'workflow',
     name: options.name,
     version: options.version ?? '1',
-    digest: digestOf(code),
+    get digest() {
+      return (digest ??= digestOf(code))
+    },
     code: code as unknown as Workflow<In<I>, Out<O>>['code'],
     parseInput: async (value: unknown) =>
       (input === undefined ? value : validate(input, value, `the input of workflow ${options.name}`)) as Promise<In<I>>,

@@ -15,22 +15,20 @@ import { supervise } from './halts.ts'
 import { runHandle, type HandleDeps, type RunHandle } from './handle.ts'
 import { statusBoard } from './status.ts'
 
+/** How a run is to be started that has its id. */
+type Named = StartOptions & { readonly id: string }
+
 /** An app whose ledger is open: what `App` promises, from there on. */
 export interface OpenedApp {
   readonly ledger: Ledger
   /** With an input that the workflow has parsed. */
-  start<O>(workflow: AnyWorkflow, input: unknown, options: StartOptions): Promise<RunHandle<O>>
+  start<O>(workflow: AnyWorkflow, input: unknown, options: Named): Promise<RunHandle<O>>
   run<O>(id: string): RunHandle<O>
   work(): Promise<void>
   idle(): Promise<void>
   close(): Promise<void>
   /** Those who still wait look once more, and find the ledger closed. */
   release(): void
-}
-
-interface Working {
-  readonly dispatcher: Dispatcher
-  readonly leases: LeaseKeeper
 }
 
 interface LeaseKeeper {
@@ -48,14 +46,20 @@ function leaseKeeper(ledger: Ledger, ids: Ids): LeaseKeeper {
   return {
     async current() {
       if (held !== undefined && held.remaining() > 0) return held
-      renewing ??= ledger.register(`w_${ids.next()}`).finally(() => (renewing = undefined))
-      return (held = await renewing)
+      renewing ??= ledger
+        .register(`w_${ids.next()}`)
+        .then((lease) => (held = lease))
+        .finally(() => (renewing = undefined))
+      return await renewing
     },
-    release: async () => held?.release(),
+    async release() {
+      await renewing?.catch(() => undefined)
+      await held?.release()
+    },
   }
 }
 
-/** Owns the opened ledger, the worker's lease and the dispatcher, which begins with the first run that is driven here. */
+/** Owns the opened ledger, the worker's lease and the dispatcher; the two begin with the first run that is driven here. */
 export function openedApp(o: {
   readonly parts: AppParts
   readonly workflows: ReadonlyMap<string, AnyWorkflow>
@@ -64,7 +68,8 @@ export function openedApp(o: {
 }): OpenedApp {
   const { parts, workflows, ledger, extend } = o
   const status = statusBoard()
-  let working: Promise<Working> | undefined
+  const leases = leaseKeeper(ledger, parts.ids)
+  let working: Promise<Dispatcher> | undefined
   let closed = false
 
   ledger.onChange((changed) => status.anyChanged(changed))
@@ -75,15 +80,14 @@ export function openedApp(o: {
     live: parts.live,
     redact: parts.redact,
     wake: async (ref) => {
-      await (await working)?.dispatcher.wake(ref)
+      await (await working)?.wake(ref)
     },
     onStatus: (ref, listener) => status.on(ref, listener),
     digestOf: (name) => workflows.get(name),
     outputOf: parts.outputOf,
   }
 
-  async function beginWork(): Promise<Working> {
-    const leases = leaseKeeper(ledger, parts.ids)
+  async function beginWork(): Promise<Dispatcher> {
     await leases.current()
     const runtime: Omit<Runtime, 'lease'> = {
       ledger,
@@ -111,10 +115,10 @@ export function openedApp(o: {
       status.changed(ref)
       return result
     })
-    return { dispatcher, leases }
+    return dispatcher
   }
 
-  async function work(): Promise<Working> {
+  async function work(): Promise<Dispatcher> {
     if (closed && working === undefined) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
     return (working ??= beginWork())
   }
@@ -122,8 +126,8 @@ export function openedApp(o: {
   return {
     ledger,
     async start(its, input, options) {
-      const run = options.id ?? `r_${parts.ids.next()}`
-      await startRun(
+      const run = options.id
+      const started = startRun(
         {
           tenant: parts.tenant,
           run,
@@ -138,17 +142,20 @@ export function openedApp(o: {
         },
         { ...handles, redact: parts.redact },
       )
-      if (parts.drives) await (await work()).dispatcher.wake({ tenant: parts.tenant, stream: runStream(run) })
+      // The first time, the worker is registered by the commit that begins the run.
+      if (parts.drives && working === undefined) leases.current().catch(() => undefined)
+      await started
+      if (parts.drives) await (await work()).wake({ tenant: parts.tenant, stream: runStream(run) })
       return runHandle(handles, parts.tenant, run)
     },
     run: (id) => runHandle(handles, parts.tenant, id),
     work: async () => void (await work()),
-    idle: async () => (await work()).dispatcher.idle(),
+    idle: async () => (await work()).idle(),
     async close() {
       closed = true
-      const driving = await working?.catch(() => undefined)
-      await driving?.dispatcher.stop()
-      await driving?.leases.release()
+      const dispatcher = await working?.catch(() => undefined)
+      await dispatcher?.stop()
+      await leases.release()
       await ledger.close()
     },
     release: () => status.close(),
