@@ -56,21 +56,24 @@ function builtins(): Plugin {
   const isUsual = (key: string | symbol): boolean => ['length', 'name', 'prototype'].includes(String(key))
   const statement = /^import (?:\{ ([^}]+) \} from )?"(node:[^"]+)";\n/gm
   const taken = (id: string, name: string, as: string): string => {
-    const it = `process.getBuiltinModule("${id}").${name}`
+    const it = `getBuiltin("${id}").${name}`
     const there = (process.getBuiltinModule(id) as Readonly<Record<string, unknown>>)[name]
     const isLate = typeof there === 'function' && /^[a-z]/.test(name) && Reflect.ownKeys(there).every(isUsual)
     return isLate ? `let ${as} = (...args) => (${as} = ${it})(...args);\n` : `const ${as} = ${it};\n`
   }
   return {
     name: 'builtins',
-    renderChunk: (code) => ({
-      code: code.replace(statement, (_, names: string | undefined, id: string) =>
+    renderChunk(code) {
+      const rest = code.replace(statement, (_, names: string | undefined, id: string) =>
         (names?.split(', ') ?? [])
           .map((text) => text.split(' as '))
           .map(([name = '', as = name]) => taken(id, name, as))
           .join(''),
-      ),
-    }),
+      )
+      // Kept here, since a program may take it away from others later.
+      const kept = rest.includes('getBuiltin(') ? 'const getBuiltin = process.getBuiltinModule;\n' : ''
+      return { code: kept + rest }
+    },
   }
 }
 
