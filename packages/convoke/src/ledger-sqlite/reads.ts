@@ -60,7 +60,7 @@ const pageBytes = 4 << 20
 /** Characters of records that wait for their proof, of all readers; beyond that they are proved before they are given. */
 const aheadChars = 64 << 20
 /** Proved in one go: others want the thread too. */
-const proofs = 500
+const proofs = 250
 const emptyPage: Page = { text: '[]', count: 0, shapes: [] }
 
 export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
@@ -87,17 +87,21 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     `SELECT s.name, d.seq FROM dependents d JOIN streams s ON s.id = d.stream WHERE d.tenant = ? AND d.ref = ?
      ORDER BY s.name, d.seq`,
   )
-  const shapes = new Map<number, { readonly text: string; readonly shape: Shape }>()
+  const texts = new Map<number, string>()
+  const shapes = new Map<number, Shape>()
   const ahead = new Map<number, Unproved[]>()
   let waiting = 0
 
-  function shapeOf(id: number): { readonly text: string; readonly shape: Shape } {
-    const known = shapes.get(id)
-    if (known !== undefined) return known
-    const text = (findShape.get(id) as { text: string } | undefined)?.text ?? ''
-    const found = { text, shape: parseShape(text) }
-    shapes.set(id, found)
-    return found
+  function shapeTextOf(id: number): string {
+    let text = texts.get(id)
+    if (text === undefined) texts.set(id, (text = (findShape.get(id) as { text: string } | undefined)?.text ?? ''))
+    return text
+  }
+
+  function shapeOf(id: number): Shape {
+    let shape = shapes.get(id)
+    if (shape === undefined) shapes.set(id, (shape = parseShape(shapeTextOf(id))))
+    return shape
   }
 
   function prevHash(stream: number, seq: number): string {
@@ -127,7 +131,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     let causes: readonly Cause[]
     let list: string[] | undefined
     try {
-      shape = shapeOf(shapeId).shape
+      shape = shapeOf(shapeId)
       causes = parseCauses(row[8], name)
       list = row[9] === null ? undefined : (JSON.parse(row[9]) as number[]).map((id) => blobs.hash(id))
     } catch {
@@ -171,6 +175,27 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       throw fault(place, header.seq, 'the payload does not match its commitment')
   }
 
+  /**
+   * The row as JSON (wire.ts reads it), without a look at what is in it; with the stream's name where a page has several.
+   * @throws LEDGER_CORRUPT for what has no place in JSON; whatever else is wrong with it, its proof says
+   */
+  function textOf(row: Row, prev: string | undefined, place: Place, name?: string): string {
+    const [position, seq, epoch, at, shape, sums, path, fold, causes, list, spill, payload] = row
+    const text = isErased(sums) ? 'null' : payload
+    if (typeof text !== 'string') throw fault(place, seq, 'the payload is not text')
+    let hashes: string
+    try {
+      hashes = list === null ? '0' : JSON.stringify((JSON.parse(list) as number[]).map((id) => blobs.hash(id)))
+    } catch {
+      throw fault(place, seq, 'the record cannot be decoded')
+    }
+    return (
+      `[${name === undefined ? 0 : JSON.stringify(name)},${seq},${epoch},${at},${shape},${quote(path)},${quote(fold)},` +
+      `${causes ?? 0},${hashes},${spill === null ? 0 : `"${blobs.hash(spill)}"`},"${String(sums)}",` +
+      `${prev === undefined ? 0 : `"${prev}"`},${text},${position}]`
+    )
+  }
+
   /** Whether the proof of a row may wait. */
   type Later = (row: Row, prev: string, place: Place) => boolean
 
@@ -179,7 +204,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     const stream = findStream.get(tenant, name) as StreamRow | undefined
     if (stream === undefined) return emptyPage
     if (stream.archived !== 0) throw runArchived(name)
-    const texts: string[] = []
+    const rows: string[] = []
     const used = new Set<number>()
     let bytes = 0
     let next = Math.max(1, from)
@@ -193,25 +218,24 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       const seq = row[1]
       if (!outline && seq !== next) throw gap(place, next, seq)
       const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
-      const decoded = decode(row, prev, place)
-      if (!later(row, prev, place)) prove(place, decoded)
-      const text = textOf(row, decoded, undefined)
-      texts.push(text)
+      if (!later(row, prev, place)) prove(place, decode(row, prev, place))
+      const text = textOf(row, prev === hash ? undefined : prev, place)
+      rows.push(text)
       bytes += text.length
       used.add(row[4])
-      hash = decoded.hash
+      hash = hashOf(row)
       next = seq + 1
     }
     return {
-      text: `[${texts.join(',')}]`,
-      count: texts.length,
+      text: `[${rows.join(',')}]`,
+      count: rows.length,
       shapes: shapesOf(used),
-      ...(more || texts.length === limit ? { next } : {}),
+      ...(more || rows.length === limit ? { next } : {}),
     }
   }
 
   function shapesOf(used: ReadonlySet<number>): (readonly [number, string])[] {
-    return [...used].map((id) => [id, shapeOf(id).text])
+    return [...used].map((id) => [id, shapeTextOf(id)])
   }
 
   return {
@@ -242,7 +266,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       return unproved.length
     },
     since(tenant, position, limit) {
-      const texts: string[] = []
+      const rows: string[] = []
       const used = new Set<number>()
       const places = new Map<number, Place>()
       let next = position
@@ -255,12 +279,12 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
           places.set(row[12], (place ??= { tenant: '', name: '' }))
         }
         if (place.tenant !== tenant) continue
-        const decoded = decode(row, prevHash(row[12], row[1]), place)
-        prove(place, decoded)
-        texts.push(textOf(row, decoded, place.name))
+        const prev = prevHash(row[12], row[1])
+        prove(place, decode(row, prev, place))
+        rows.push(textOf(row, prev, place, place.name))
         used.add(row[4])
       }
-      return { text: `[${texts.join(',')}]`, count: texts.length, shapes: shapesOf(used), next }
+      return { text: `[${rows.join(',')}]`, count: rows.length, shapes: shapesOf(used), next }
     },
     position: () => (last.get() as { position: number | null }).position ?? 0,
     head(tenant, name) {
@@ -302,14 +326,13 @@ function charsOf(row: Row): number {
   return 400 + (typeof row[11] === 'string' ? row[11].length : 0)
 }
 
-/** The row as JSON (wire.ts reads it); with the stream's name where a page has several. */
-function textOf(row: Row, { header, hash, salt, payload }: Decoded, name: string | undefined): string {
-  const { seq, epoch, at, causes, blobs, spill, commitment, prevHash } = header
-  return (
-    `[${name === undefined ? 0 : JSON.stringify(name)},${seq},${epoch},${at},${row[4]},${quote(row[6])},${quote(row[7])},` +
-    `${causes.length === 0 ? '[]' : JSON.stringify(causes)},${blobs === undefined ? 0 : JSON.stringify(blobs)},` +
-    `${spill === undefined ? 0 : `"${spill}"`},"${salt}","${commitment}","${prevHash}","${hash}",${payload},${row[0]}]`
-  )
+/** An erased payload's salt went with it. */
+function isErased(sums: unknown): boolean {
+  return String(sums).length === 128
+}
+
+function hashOf(row: Row): string {
+  return String(row[5]).slice(0, 64)
 }
 
 function quote(text: string | null): string {

@@ -60,12 +60,19 @@ export function causesText(
 const noCauses = { text: null, foreign: null } as const
 
 export function parseCauses(text: string | null, stream: string): readonly Cause[] {
-  if (text === null) return []
-  return (JSON.parse(text) as readonly string[]).map((item) => ({
-    kind: kinds[item.charAt(0)] as CauseKind,
-    ref: item.charCodeAt(1) === 64 ? stream + item.slice(1) : item.slice(1),
-  }))
+  return text === null ? none : causesFrom(JSON.parse(text) as readonly string[], stream)
 }
+
+function causesFrom(items: readonly string[], stream: string): readonly Cause[] {
+  const causes = items.map((item) =>
+    Object.freeze({
+      kind: kinds[item.charAt(0)] as CauseKind,
+      ref: item.charCodeAt(1) === 64 ? stream + item.slice(1) : item.slice(1),
+    }),
+  )
+  return Object.freeze(causes)
+}
+const none: readonly Cause[] = Object.freeze([])
 
 const sum = /^[0-9a-f]{64}$/
 const saltForm = /^(?:[0-9a-f]{32})?$/
@@ -97,7 +104,7 @@ export function toWire(record: LedgerRecord): WireRecord {
   ]
 }
 
-/** A record within a page, as JSON. */
+/** A record within a page, as JSON: what is stored, as it is stored, so that the thread has little to do with it. */
 type PageRow = readonly [
   stream: string | 0,
   seq: number,
@@ -106,13 +113,13 @@ type PageRow = readonly [
   shape: number,
   path: string | 0,
   fold: string | 0,
-  causes: readonly Cause[],
+  causes: readonly string[] | 0,
   blobs: readonly string[] | 0,
   spill: string | 0,
-  salt: string,
-  commitment: string,
-  prevHash: string,
-  hash: string,
+  /** Hash, commitment and salt, one after the other. */
+  sums: string,
+  /** 0 when it is the hash of the row before. */
+  prevHash: string | 0,
   payload: Json,
   position: number,
 ]
@@ -125,31 +132,41 @@ export function fromPage(
 ): { readonly position: number; readonly record: LedgerRecord }[] {
   for (const [id, text] of page.shapes) if (!shapes.has(id)) shapes.set(id, parseShape(text))
   const rows = JSON.parse(page.text) as readonly PageRow[]
-  return rows.map((row) => ({ position: row[15], record: fromRow(row, place, shapes.get(row[4]) as Shape) }))
+  const out: { readonly position: number; readonly record: LedgerRecord }[] = []
+  let last = ''
+  for (const row of rows) {
+    const record = fromRow(row, place, shapes.get(row[4]) as Shape, last)
+    last = record.hash
+    out.push({ position: row[13], record })
+  }
+  return out
 }
 
 function fromRow(
   row: PageRow,
   place: { readonly tenant: string; readonly stream?: string },
   shape: Shape,
+  last: string,
 ): LedgerRecord {
+  const stream = row[0] === 0 ? (place.stream ?? '') : row[0]
+  const sums = row[10]
   const record: { -readonly [K in keyof LedgerRecord]: LedgerRecord[K] } = {
     v: shape.v,
     tenant: place.tenant,
-    stream: row[0] === 0 ? (place.stream ?? '') : row[0],
+    stream,
     seq: row[1],
     epoch: row[2],
     at: row[3],
     type: shape.type,
     critical: shape.critical,
-    causes: deepFreeze(row[7] as unknown as Json) as unknown as readonly Cause[],
+    causes: row[7] === 0 ? none : causesFrom(row[7], stream),
     actor: shape.actor,
     labels: shape.labels,
-    payload: deepFreeze(row[14]),
-    salt: row[10],
-    commitment: row[11],
-    prevHash: row[12],
-    hash: row[13],
+    payload: deepFreeze(row[12]),
+    salt: sums.slice(128),
+    commitment: sums.slice(64, 128),
+    prevHash: row[11] === 0 ? last : row[11],
+    hash: sums.slice(0, 64),
   }
   if (row[5] !== 0) record.path = row[5]
   if (row[6] !== 0) record.fold = row[6]

@@ -29,7 +29,7 @@ export interface Claim {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   /** Executors that wait; empty while one works. */
-  readonly waits: Set<Waiting>
+  readonly waits: Waiting[]
   /** Messages it got that no record says it has consumed. */
   readonly taken: Message[]
   state: 'claimed' | 'started' | 'completed' | 'delivered'

@@ -58,7 +58,7 @@ export class Claims {
       promise,
       resolve,
       reject,
-      waits: new Set(),
+      waits: [],
       taken: [],
       state: 'claimed',
     }
@@ -94,23 +94,21 @@ function environmentHash(environment: Json): string {
 
 /** Takes a name in a scope; `leave` gives it back. @throws STEP_REPEATED while its predecessor is unfinished */
 export function enter(scope: Scope, name: string): number {
-  const slot = scope.names.get(name) ?? { count: 0, pending: 0 }
-  if (slot.pending > 0)
+  const before = scope.names.get(name) ?? 0
+  if (scope.underWay.has(name))
     throw new ConvokeError(
       'STEP_REPEATED',
-      `${joinPath(scope.path, name, slot.count)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`,
+      `${joinPath(scope.path, name, before)} is not finished, so ${JSON.stringify(name)} cannot start again in the same scope`,
       {
         details: { scope: scope.path, name },
         next: 'await the first one, or use all() with named branches or map() with a key per item',
       },
     )
-  slot.count++
-  slot.pending++
-  scope.names.set(name, slot)
-  return slot.count
+  scope.names.set(name, before + 1)
+  scope.underWay.add(name)
+  return before + 1
 }
 
 export function leave(scope: Scope, name: string): void {
-  const slot = scope.names.get(name)
-  if (slot !== undefined && slot.pending > 0) slot.pending--
+  scope.underWay.delete(name)
 }

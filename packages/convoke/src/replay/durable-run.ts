@@ -19,6 +19,12 @@ export interface StepOptions {
   /** Milliseconds for one try of the body. */
   readonly timeout?: number
   readonly retry?: Retry
+  /**
+   * The body only computes: it reads and changes nothing outside of itself, so that doing it again does no harm. It may
+   * then begin before what it builds on is on disk, and such steps share a commit instead of waiting for one each. After
+   * a crash the last of them run again, at most 256 and what was being written; nobody has seen what they gave.
+   */
+  readonly pure?: boolean
 }
 
 export interface StepContext {

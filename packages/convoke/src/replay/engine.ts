@@ -77,6 +77,11 @@ export class Engine implements EngineHandle, TaskHost {
   get replaying(): boolean {
     return this.#recorded.next !== undefined
   }
+  /** Whether the code has asked for the step whose record is to be delivered next. */
+  get expected(): boolean {
+    const path = this.#recorded.next?.record.path
+    return path !== undefined && this.claims.has(path)
+  }
   get sequencer(): Sequencer {
     return this.o.sequencer
   }
@@ -208,7 +213,7 @@ export class Engine implements EngineHandle, TaskHost {
     if (this.ended.signal.aborted && (claim.operation.effect !== true || code === 'INTERRUPTED')) return
     claim.completion = completion
     claim.state = 'completed'
-    claim.waits.clear()
+    claim.waits.length = 0
     this.#completed.push(claim)
     this.ring()
   }
@@ -298,7 +303,8 @@ export class Engine implements EngineHandle, TaskHost {
     const { sequencer, actor } = this.o
     let entry: Entry
     try {
-      entry = sequencer.completed(endingOf(claim, completion, completion.error, actor), completion.blobs)
+      const ending = endingOf(claim, completion, completion.error, actor)
+      entry = sequencer.completed(ending, completion.blobs, claim.operation.pure)
     } catch (refused) {
       const fault = faultIn(completion.value)
       if (fault === undefined) throw refused
@@ -338,7 +344,7 @@ export class Engine implements EngineHandle, TaskHost {
 
   #remove(claim: Claim): void {
     claim.state = 'delivered'
-    claim.waits.clear()
+    claim.waits.length = 0
     this.claims.delete(claim.path)
     this.#free(claim)
     this.#settlers.check(this.claims.values())

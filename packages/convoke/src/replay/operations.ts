@@ -24,8 +24,9 @@ export function stepOperation(
     ...(options.version === undefined ? {} : { version: options.version }),
     ...(options.input === undefined ? {} : { input: options.input, declared: true }),
     ...(options.from === undefined ? {} : { from: options.from }),
+    ...(options.pure === true ? { pure: true } : {}),
     execute: async (task) => {
-      await task.durable()
+      await (options.pure === true ? task.keepUp() : task.durable())
       const began = task.now()
       if (options.retry === undefined && options.timeout === undefined && task.history.length === 0)
         return took(task, began, await body(contextOf(task, 1, keyed)))

@@ -56,7 +56,10 @@ export class Scope {
   /** Nearest enclosing foldable path, this scope's own included. */
   readonly fold: string | undefined
   readonly controller: AbortController = new AbortController()
-  readonly names: Map<string, { count: number; pending: number }> = new Map()
+  /** How often each name was used here. */
+  readonly names: Map<string, number> = new Map()
+  /** Names whose last use is not finished. */
+  readonly underWay: Set<string> = new Set()
   readonly frontier: Map<RecordRef, Labels> = new Map()
   readonly children: Set<Scope> = new Set()
   compensations: Compensation[] = []

@@ -17,6 +17,9 @@ export interface SequencerOptions {
   readonly probe?: Probe | undefined
 }
 
+/** Records of one run that may wait in memory while others of it are being written. */
+const gathered = 256
+
 /**
  * The one writer of a driven run's stream. Owns the head: position and previous hash are given when work is enqueued,
  * so order in the ledger is order of enqueueing.
@@ -25,7 +28,8 @@ export interface SequencerOptions {
  * 1. Records leave in the order they were enqueued; a batch is sent only while no earlier one was refused.
  * 2. The first refusal ends this incarnation: everything enqueued after it is discarded, every wait rejects.
  * 3. Nothing is sent before somebody waits for it or the run comes to rest, so a completion and the next intent share
- *    one append.
+ *    one append. For what only computes nobody waits: it is sent whenever nothing of the run is under way, and what comes
+ *    meanwhile shares the next append.
  */
 export class Sequencer {
   readonly #o: SequencerOptions
@@ -40,6 +44,8 @@ export class Sequencer {
   #alone = false
   /** Sent ahead, and not waited for yet. */
   #ahead = false
+  /** Whether what has gathered is sent when nothing is under way any more. */
+  #flows = false
 
   constructor(options: SequencerOptions) {
     this.#o = options
@@ -74,11 +80,15 @@ export class Sequencer {
 
   /**
    * Enqueues a completion. Where the one before had the next commit to itself, this one is sent ahead, and the code goes
-   * on while it is written; where an intent followed, it waits for the next, so that both share one commit.
+   * on while it is written; where an intent followed, it waits for the next, so that both share one commit. One that only
+   * computed (`flows`) needs nobody to wait for it.
    */
-  completed(draft: Draft, blobs: readonly Blob[] = []): Entry {
+  completed(draft: Draft, blobs: readonly Blob[] = [], flows = false): Entry {
     const entry = this.enqueue(draft, blobs)
-    if (this.#alone && this.#records.length === 1) {
+    if (flows) {
+      if (this.#underWay === 0) this.#send({})
+      else this.#flows = true
+    } else if (this.#alone && this.#records.length === 1) {
       this.#ahead = true
       this.#send({})
     }
@@ -94,6 +104,12 @@ export class Sequencer {
     this.#ahead = false
     if (this.#records.length > 0) this.#send({})
     return this.#lost === undefined ? this.#tail.then(this.#mayAct) : Promise.reject(this.#lost)
+  }
+
+  /** For what may begin before everything is on disk: waits only where too much has gathered. */
+  keepUp(): Promise<void> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost)
+    return this.#records.length < gathered ? Promise.resolve() : this.durable()
   }
 
   /** Asked after the wait: a process may be stopped for longer than its lease between a commit and what follows it. */
@@ -177,6 +193,9 @@ export class Sequencer {
       () => {
         this.#underWay--
         probe?.(`append.after:${type}`)
+        if (!this.#flows || this.#underWay > 0) return
+        this.#flows = false
+        this.#send({})
       },
       (error: unknown) => {
         this.#lost ??= error as ConvokeError

@@ -14,7 +14,7 @@ export async function settleActing(engine: Engine, clock: { monotonic(): number 
       (c) =>
         c.operation.effect === true &&
         c.state === 'started' &&
-        c.waits.size === 0 &&
+        c.waits.length === 0 &&
         c.history.some((e) => e.record.type === 'tool.dispatched'),
     )
     if (!acting) return

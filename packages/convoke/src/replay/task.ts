@@ -58,7 +58,8 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
       const alarm = new AbortController()
       let off: () => void = () => undefined
       const end = (): void => {
-        claim.waits.delete(waiting)
+        const at = claim.waits.indexOf(waiting)
+        if (at >= 0) claim.waits.splice(at, 1)
         alarm.abort()
         off()
         stopped.removeEventListener('abort', aborted)
@@ -68,7 +69,7 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
         end()
         reject(stopped.reason as Error)
       }
-      claim.waits.add(waiting)
+      claim.waits.push(waiting)
       stopped.addEventListener('abort', aborted)
       let over = false
       off = arm((value) => {
@@ -123,6 +124,7 @@ export function makeTask(host: TaskHost, claim: Claim): Task {
     scope: claim.scope,
     append,
     durable: () => host.sequencer.durable(),
+    keepUp: () => host.sequencer.keepUp(),
     message: (topic, w) =>
       wait<Message | undefined>(
         { kind: w.kind, until: w.until },

@@ -65,6 +65,8 @@ export interface Task {
   append(type: string, payload: JsonObject, more?: AppendMore): Entry
   /** Resolves once everything enqueued so far is on disk; rejects when this incarnation has lost the run. */
   durable(): Promise<void>
+  /** Resolves once no more than a few records wait to be written: for what need not wait until they are. */
+  keepUp(): Promise<void>
   /** Waits for a message; the run may park meanwhile. A message comes only once per topic and id. */
   message(topic: string, wait: { readonly kind: ParkKind; readonly until?: number }): Promise<Message | undefined>
   /** Waits until a time; the run may park meanwhile. */
@@ -118,6 +120,8 @@ export interface Operation {
   readonly record?: string
   /** Always ends with a record of its own, even when its scope is given up: it may have acted outside. */
   readonly effect?: boolean
+  /** Only computes: nobody waits for its record, which is sent as soon as the ledger has nothing else of the run. */
+  readonly pure?: boolean
   readonly immediate?: (task: ImmediateTask) => Completion
   readonly execute?: (task: Task) => Promise<Completion>
   readonly orchestrate?: (scope: Scope, task: Task) => Promise<Completion>
