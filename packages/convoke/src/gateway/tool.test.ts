@@ -41,6 +41,7 @@ describe('tool()', () => {
 
   test.each([
     ['a name with a space', { name: 'a b' }],
+    ['no description', { description: undefined }],
     ['an effect class that does not exist', { effect: 'maybe' }],
     ['a reconcilable tool that cannot answer', { effect: 'reconcilable' }],
     ['neither execute nor transport', { execute: undefined }],

@@ -157,7 +157,7 @@ export type AnyTool = Tool<never, unknown>
 
 /**
  * Defines a tool.
- * @throws DEFINITION_INVALID for a bad name, a reconcilable tool without `reconcile`, neither or both of `execute` and
+ * @throws DEFINITION_INVALID for a bad name, no description, a reconcilable tool without `reconcile`, neither or both of `execute` and
  *   `transport`, or numbers that are no positive integers
  */
 export function tool<S extends StandardSchemaV1, O extends StandardSchemaV1>(
@@ -176,6 +176,8 @@ export function tool(
     })
   if (typeof d.name !== 'string' || !/^[A-Za-z][A-Za-z0-9._-]{0,63}$/.test(d.name))
     throw wrong('this cannot be a name', 'use a letter, then letters, digits and . _ -, 64 characters at most')
+  if (typeof d.description !== 'string')
+    throw wrong('it has no description', 'say what it does: models and the people who approve its calls read it')
   if (!['read', 'idempotent', 'keyed', 'reconcilable', 'unsafe'].includes(d.effect))
     throw wrong(
       `effect ${JSON.stringify(d.effect)} is unknown`,
