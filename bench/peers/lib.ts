@@ -106,10 +106,17 @@ export async function eachOf<T>(items: readonly T[], limit: number, one: (item: 
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
 }
 
-/** A result whose JSON is `bytes` long. */
+const results = new Map<string, StepResult>()
+
+/** A result whose JSON is `bytes` long. Made once: making it is not what is measured. */
 export function resultOf(i: number, bytes: number): StepResult {
-  const empty = JSON.stringify({ i, text: '' }).length
-  return { i, text: payload(bytes - empty, i) }
+  const key = `${i} ${bytes}`
+  let result = results.get(key)
+  if (result === undefined) {
+    const empty = JSON.stringify({ i, text: '' }).length
+    results.set(key, (result = { i, text: payload(bytes - empty, i) }))
+  }
+  return result
 }
 
 async function chain(order: Order, peer: Peer): Promise<void> {
@@ -165,23 +172,38 @@ async function conversation(order: Order, peer: Peer): Promise<void> {
   if (bytes > 0) tell({ metric: 'bytes_on_disk', value: bytes, unit: 'bytes' })
 }
 
+/** Later rounds, by code that has run before, are left out where the first one took longer than this. */
+const patienceMs = 10_000
+const rounds = 4
+
 async function concurrent(order: Order, peer: Peer): Promise<void> {
   const { size } = order
+  for (let i = 0; i < 10; i++) resultOf(i, 1024)
   let calls = 0
   const engine = await peer.open(order, (_run, i) => {
     calls += 1
     return resultOf(i, 1024)
   })
   await engine.chain('warm-up', 10)
-  const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
+  calls = 0
   const cpu = process.cpuUsage()
-  const from = performance.now()
-  await Promise.all(runs.map((run) => engine.chain(run, 10)))
-  const ms = performance.now() - from
+  const times: number[] = []
+  for (let round = 0; round < rounds && (times[0] ?? 0) < patienceMs; round++) {
+    const runs = Array.from({ length: size }, (_, i) => `run-${round}-${i}`)
+    const from = performance.now()
+    await Promise.all(runs.map((run) => engine.chain(run, 10)))
+    times.push(performance.now() - from)
+  }
   const used = process.cpuUsage(cpu)
-  expect('steps', calls, size * 10 + 10)
-  tell({ metric: 'steps_per_s', value: ((size * 10) / ms) * 1000, unit: 'steps/s' })
-  tell({ metric: 'user_us_per_step', value: used.user / (size * 10), unit: 'µs', note: 'CPU of all threads' })
+  expect('steps', calls, size * 10 * times.length)
+  const perSecond = (ms: number): number => ((size * 10) / ms) * 1000
+  const [first = NaN, ...later] = times
+  const rates = later.map(perSecond).sort((a, b) => a - b)
+  const warm = rates[Math.floor(rates.length / 2)]
+  tell({ metric: 'steps_per_s', value: perSecond(first), unit: 'steps/s' })
+  if (warm !== undefined)
+    tell({ metric: 'steps_per_s_warm', value: warm, unit: 'steps/s', note: `rounds 2 to ${times.length}` })
+  tell({ metric: 'user_us_per_step', value: used.user / (size * 10 * times.length), unit: 'µs', note: 'CPU of all threads' })
   tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
   await engine.close()
 }

@@ -30,7 +30,8 @@ type Act = (...args: readonly unknown[]) => unknown
 export interface Engine {
   isWrite(kind: string): boolean
   commit(group: readonly Request[]): Promise<void>
-  answer(group: readonly Request[]): Promise<void>
+  /** Gives back those that are not done yet, to be asked again when others have had their turn. */
+  answer(group: readonly Request[]): Promise<readonly Request[]>
   listen(request: Request): void
   wantsBeat(): boolean
   /** Gives the leases back, so that nobody has to find out. */
@@ -42,6 +43,9 @@ interface Answers {
   readonly results: [number, unknown][]
   readonly errors: [number, ErrorData][]
 }
+
+/** What a read says that takes long and wants to be asked again. */
+const goesOn = Symbol('goes on')
 
 /** Answers beyond this leave at once, so that the client can begin with them. */
 const messageBytes = 256 * 1024
@@ -109,6 +113,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     ...archive.reads,
     getBlob: (...args) => blobs.get(...args),
     guardOwner: (...args) => guards.owner(...args),
+    prove: (reader) => (reads.prove(reader) > 0 ? goesOn : undefined) as undefined,
   }
 
   /** Changes whenever another connection commits, and only then (https://sqlite.org/pragma.html#pragma_data_version). */
@@ -219,8 +224,9 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
    * Reads that arrived together see one snapshot, which takes and lets go of SQLite's locks once, and leave in one
    * message unless they are large.
    */
-  async function answer(group: readonly Request[]): Promise<void> {
+  async function answer(group: readonly Request[]): Promise<readonly Request[]> {
     const blocked: Request[] = []
+    const unfinished: Request[] = []
     let results: [number, unknown][] = []
     let errors: [number, ErrorData][] = []
     let bytes = 0
@@ -236,6 +242,10 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
         const [id, kind, args] = request
         try {
           const value = (readTable[kind as ReadKind] as Act)(...args)
+          if (value === goesOn) {
+            unfinished.push(request)
+            continue
+          }
           results.push([id, value])
           bytes += sizeOf(value)
           if (bytes > messageBytes) flush()
@@ -249,6 +259,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     }
     flush()
     for (const request of blocked) await answerLater(request)
+    return unfinished
   }
 
   /** Only while another process recovers the WAL or has the file to itself. */

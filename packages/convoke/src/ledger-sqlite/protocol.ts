@@ -128,7 +128,8 @@ export interface Calls {
     args: readonly [reader: number, tenant: string, stream: string, from: number, limit: number, outline: boolean]
     result: Page
   }
-  prove: { args: readonly [reader: number]; result: number }
+  /** Ends when all is proved that the reader was given. */
+  prove: { args: readonly [reader: number]; result: undefined }
   since: { args: readonly [tenant: string, after: number, limit: number]; result: Page & { readonly next: number } }
   position: { args: readonly []; result: number }
   head: { args: readonly [string, string]; result: Head }

@@ -1,12 +1,13 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { canonicalize, quote } from '../core/canonical.ts'
 import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
-import { emptyHash, emptyHead, headerText, type Cause, type Head } from '../core/record.ts'
+import { emptyHash, emptyHead, type Head } from '../core/record.ts'
 import type { Blobs } from './blobs.ts'
 import type { Page } from './protocol.ts'
 import { hexOf } from './streams.ts'
-import { parseCauses, parseShape, type Shape } from './wire.ts'
+import { causesAsHashed, parseShape } from './wire.ts'
 
 // Reads records and proves them: position, chain, header hash, payload commitment. The stored payload is canonical, so
 // its text is hashed as it stands. A page leaves the thread as one JSON text, which is the cheapest thing to send.
@@ -88,7 +89,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
      ORDER BY s.name, d.seq`,
   )
   const texts = new Map<number, string>()
-  const shapes = new Map<number, Shape>()
+  const shapes = new Map<number, ShapeTexts>()
   const ahead = new Map<number, Unproved[]>()
   let waiting = 0
 
@@ -98,15 +99,25 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     return text
   }
 
-  function shapeOf(id: number): Shape {
-    let shape = shapes.get(id)
-    if (shape === undefined) shapes.set(id, (shape = parseShape(shapeTextOf(id))))
-    return shape
+  function shapeOf(id: number): ShapeTexts {
+    const known = shapes.get(id)
+    if (known !== undefined) return known
+    const { v, type, critical, actor, labels } = parseShape(shapeTextOf(id))
+    const found = { v, type: quote(type), critical, actor: canonicalize(actor), labels: canonicalize(labels) }
+    shapes.set(id, found)
+    return found
   }
 
   function prevHash(stream: number, seq: number): string {
     if (seq === 1) return emptyHash
     return hexOf((findHash.get(stream, seq - 1) as { hash: Uint8Array } | undefined)?.hash)
+  }
+
+  function unsupported({ tenant, name }: Place, seq: number, version: number): ConvokeError {
+    return new ConvokeError('RECORD_UNSUPPORTED', `${name}@${seq} has version ${version}, known is 1`, {
+      details: { tenant, stream: name, seq, version },
+      next: 'update Convoke',
+    })
   }
 
   function fault(place: Place, seq: number, why: string): ConvokeError {
@@ -124,55 +135,38 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     })
   }
 
-  function decode(row: Row, prev: string, place: Place): Decoded {
-    const { tenant, name } = place
-    const [, seq, epoch, at, shapeId] = row
-    let shape: Shape
-    let causes: readonly Cause[]
-    let list: string[] | undefined
-    try {
-      shape = shapeOf(shapeId)
-      causes = parseCauses(row[8], name)
-      list = row[9] === null ? undefined : (JSON.parse(row[9]) as number[]).map((id) => blobs.hash(id))
-    } catch {
-      throw fault(place, seq, 'the record cannot be decoded')
-    }
-    if ((shape.v as number) !== 1)
-      throw new ConvokeError('RECORD_UNSUPPORTED', `${name}@${seq} has version ${shape.v}, known is 1`, {
-        details: { tenant, stream: name, seq, version: shape.v },
-        next: 'update Convoke',
-      })
-    const sums = String(row[5])
-    const salt = sums.slice(128)
-    const payload = salt === '' ? 'null' : row[11]
-    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
-    return {
-      hash: sums.slice(0, 64),
-      salt,
-      payload,
-      header: {
-        ...shape,
-        tenant,
-        stream: name,
-        seq,
-        epoch,
-        at,
-        ...(row[6] === null ? undefined : { path: row[6] }),
-        ...(row[7] === null ? undefined : { fold: row[7] }),
-        causes,
-        ...(list === undefined ? undefined : { blobs: list }),
-        ...(row[10] === null ? undefined : { spill: blobs.hash(row[10]) }),
-        commitment: sums.slice(64, 128),
-        prevHash: prev,
-      },
-    }
+  /** The hashes that a row's list of blobs stands for. */
+  function hashesOf(list: string): string {
+    return JSON.stringify((JSON.parse(list) as number[]).map((id) => blobs.hash(id)))
   }
 
-  function prove(place: Place, { header, hash, salt, payload }: Decoded): void {
-    if (sha256(headerText(header)) !== hash) throw fault(place, header.seq, 'the header does not match the hash')
+  /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
+  function prove(place: Place, row: Row, prev: string): void {
+    const [, seq, epoch, at, shapeId, , path, fold, causes, list, spill, payload] = row
+    const sums = String(row[5])
+    const erased = isErased(sums)
+    let header: string
+    try {
+      const shape = shapeOf(shapeId)
+      if (shape.v !== 1) throw unsupported(place, seq, shape.v)
+      header =
+        `{"actor":${shape.actor},"at":${at},${list === null ? '' : `"blobs":${hashesOf(list)},`}` +
+        `"causes":${causes === null ? '[]' : causesAsHashed(causes, place.name)},` +
+        `"commitment":"${sums.slice(64, 128)}","critical":${shape.critical},"epoch":${epoch},` +
+        `${fold === null ? '' : `"fold":${quote(fold)},`}"labels":${shape.labels},` +
+        `${path === null ? '' : `"path":${quote(path)},`}"prevHash":"${prev}","seq":${seq},` +
+        `${spill === null ? '' : `"spill":"${blobs.hash(spill)}",`}"stream":${quote(place.name)},` +
+        `"tenant":${quote(place.tenant)},"type":${shape.type},"v":1}`
+    } catch (error) {
+      if (error instanceof ConvokeError) throw error
+      throw fault(place, seq, 'the record cannot be decoded')
+    }
+    if (sha256(header) !== sums.slice(0, 64)) throw fault(place, seq, 'the header does not match the hash')
+    if (erased) return
+    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
     // A spilled payload is proved by its blob's own hash, which the header covers.
-    if (salt !== '' && header.spill === undefined && sha256(salt + payload) !== header.commitment)
-      throw fault(place, header.seq, 'the payload does not match its commitment')
+    if (spill === null && sha256(sums.slice(128) + payload) !== sums.slice(64, 128))
+      throw fault(place, seq, 'the payload does not match its commitment')
   }
 
   /**
@@ -180,19 +174,19 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
    * @throws LEDGER_CORRUPT for what has no place in JSON; whatever else is wrong with it, its proof says
    */
   function textOf(row: Row, prev: string | undefined, place: Place, name?: string): string {
-    const [position, seq, epoch, at, shape, sums, path, fold, causes, list, spill, payload] = row
-    const text = isErased(sums) ? 'null' : payload
-    if (typeof text !== 'string') throw fault(place, seq, 'the payload is not text')
+    const [position, seq, epoch, at, shape, sums, path, fold, causes, list, spill] = row
+    const payload = isErased(sums) ? 'null' : row[11]
+    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
     let hashes: string
     try {
-      hashes = list === null ? '0' : JSON.stringify((JSON.parse(list) as number[]).map((id) => blobs.hash(id)))
+      hashes = list === null ? '0' : hashesOf(list)
     } catch {
       throw fault(place, seq, 'the record cannot be decoded')
     }
     return (
-      `[${name === undefined ? 0 : JSON.stringify(name)},${seq},${epoch},${at},${shape},${quote(path)},${quote(fold)},` +
+      `[${name === undefined ? 0 : quote(name)},${seq},${epoch},${at},${shape},${orNothing(path)},${orNothing(fold)},` +
       `${causes ?? 0},${hashes},${spill === null ? 0 : `"${blobs.hash(spill)}"`},"${String(sums)}",` +
-      `${prev === undefined ? 0 : `"${prev}"`},${text},${position}]`
+      `${prev === undefined ? 0 : `"${prev}"`},${payload},${position}]`
     )
   }
 
@@ -218,7 +212,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       const seq = row[1]
       if (!outline && seq !== next) throw gap(place, next, seq)
       const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
-      if (!later(row, prev, place)) prove(place, decode(row, prev, place))
+      if (!later(row, prev, place)) prove(place, row, prev)
       const text = textOf(row, prev === hash ? undefined : prev, place)
       rows.push(text)
       bytes += text.length
@@ -255,7 +249,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       const unproved = ahead.get(reader) ?? []
       const now = unproved.splice(0, proofs)
       try {
-        for (const { row, prev, place } of now) prove(place, decode(row, prev, place))
+        for (const { row, prev, place } of now) prove(place, row, prev)
       } catch (error) {
         now.push(...unproved.splice(0))
         throw error
@@ -280,7 +274,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         }
         if (place.tenant !== tenant) continue
         const prev = prevHash(row[12], row[1])
-        prove(place, decode(row, prev, place))
+        prove(place, row, prev)
         rows.push(textOf(row, prev, place, place.name))
         used.add(row[4])
       }
@@ -309,11 +303,13 @@ interface Place {
   readonly name: string
 }
 
-interface Decoded {
-  readonly header: Parameters<typeof headerText>[0]
-  readonly hash: string
-  readonly salt: string
-  readonly payload: string
+/** What records of one shape have in common, as their headers are hashed. */
+interface ShapeTexts {
+  readonly v: number
+  readonly type: string
+  readonly critical: boolean
+  readonly actor: string
+  readonly labels: string
 }
 
 interface Unproved {
@@ -335,6 +331,6 @@ function hashOf(row: Row): string {
   return String(row[5]).slice(0, 64)
 }
 
-function quote(text: string | null): string {
-  return text === null ? '0' : JSON.stringify(text)
+function orNothing(text: string | null): string {
+  return text === null ? '0' : quote(text)
 }

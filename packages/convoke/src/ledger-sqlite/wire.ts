@@ -1,4 +1,4 @@
-import { canonicalize, deepFreeze } from '../core/canonical.ts'
+import { canonicalize, deepFreeze, quote } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { noLabels, type Labels } from '../core/labels.ts'
@@ -73,6 +73,16 @@ function causesFrom(items: readonly string[], stream: string): readonly Cause[] 
   return Object.freeze(causes)
 }
 const none: readonly Cause[] = Object.freeze([])
+
+/** Stored causes as a record's header holds them: what `parseCauses` gives, as canonical JSON. */
+export function causesAsHashed(text: string, stream: string): string {
+  let out = ''
+  for (const item of JSON.parse(text) as readonly string[]) {
+    const ref = item.charCodeAt(1) === 64 ? stream + item.slice(1) : item.slice(1)
+    out += `${out === '' ? '' : ','}{"kind":"${kinds[item.charAt(0)]}","ref":${quote(ref)}}`
+  }
+  return `[${out}]`
+}
 
 const sum = /^[0-9a-f]{64}$/
 const saltForm = /^(?:[0-9a-f]{32})?$/

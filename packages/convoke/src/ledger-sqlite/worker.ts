@@ -56,7 +56,7 @@ function run(engine: Engine): void {
       takeAll()
       while (writes.length > 0 || reads.length > 0) {
         if (writes.length > 0) await engine.commit(writes.splice(0, 1_000))
-        if (reads.length > 0) await engine.answer(reads.splice(0, 50))
+        if (reads.length > 0) reads.push(...(await engine.answer(reads.splice(0, 50))))
         takeAll()
       }
     } finally {

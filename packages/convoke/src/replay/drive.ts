@@ -26,7 +26,6 @@ export type DriveResult = 'done' | 'parked' | 'lost'
 
 /** Timers nearer than this are waited for in memory. */
 const holdMs = 20
-const replayedAtOnce = 32
 const settleMs = 5_000
 /** An order to stop is obeyed within five seconds; it takes one to be read. */
 const haltMs = 3_000
@@ -149,11 +148,8 @@ class Drive {
   async #loop(workflow: AnyWorkflow): Promise<DriveResult> {
     const engine = this.#engine
     let live = false
-    for (let turn = 1; ; turn++) {
-      // Going through the records, a turn of the event loop is needed only where promises alone do not lead to the next
-      // step, and now and then for everything else in this process.
-      if (engine.replaying && turn % replayedAtOnce !== 0) await microtasks()
-      if (!engine.expected || turn % replayedAtOnce === 0) await rest()
+    for (;;) {
+      await this.#atRest()
       if (this.#crashed !== undefined) throw this.#crashed
       if (this.#sequencer.lost !== undefined) throw this.#sequencer.lost
       try {
@@ -181,6 +177,19 @@ class Drive {
       if (this.#sequencer.dirty) this.#sequencer.durable().catch(() => engine.ring())
       await engine.bell.next()
     }
+  }
+
+  /**
+   * Through records, and from one computation to the next, a turn of the event loop is needed only where promises alone
+   * do not lead on.
+   */
+  async #atRest(): Promise<void> {
+    const engine = this.#engine
+    if (engine.hurries) {
+      await microtasks()
+      if (engine.ready) return
+    }
+    await rest()
   }
 
   /** Newer code may go on with a run once all of its records have been replayed without a difference (R8). */

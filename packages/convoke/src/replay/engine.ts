@@ -60,6 +60,7 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #recorded: Recorded
   readonly #settlers = new Settlers()
   #delivered = 0
+  #computes = false
   #onCancel: (() => void) | undefined
 
   constructor(options: EngineOptions) {
@@ -77,10 +78,15 @@ export class Engine implements EngineHandle, TaskHost {
   get replaying(): boolean {
     return this.#recorded.next !== undefined
   }
-  /** Whether the code has asked for the step whose record is to be delivered next. */
-  get expected(): boolean {
-    const path = this.#recorded.next?.record.path
-    return path !== undefined && this.claims.has(path)
+  /** Whether recorded steps are being delivered, or what was last done here only computes. */
+  get hurries(): boolean {
+    return this.#computes || this.replaying
+  }
+  /** Whether there is more of that to do at once: the next record's step has been asked for, or a computation. */
+  get ready(): boolean {
+    const recorded = this.#recorded.next
+    if (recorded !== undefined) return recorded.record.path !== undefined && this.claims.has(recorded.record.path)
+    return (this.#fresh[0] ?? this.#completed[0])?.operation.pure === true
   }
   get sequencer(): Sequencer {
     return this.o.sequencer
@@ -169,6 +175,7 @@ export class Engine implements EngineHandle, TaskHost {
   /** Starts or finishes one thing; true when the code must come to rest before the next. Live only. */
   liveNext(starting: boolean): 'delivered' | 'progress' | 'nothing' {
     const claim = this.#fresh.shift()
+    this.#computes = (claim ?? this.#completed[0])?.operation.pure === true
     if (claim !== undefined) {
       if (claim.state !== 'claimed') return 'progress'
       const op = claim.operation

@@ -1,4 +1,8 @@
+/** As long as code may go on without a turn of the event loop, in milliseconds: everything else waits meanwhile. */
+const atOnceMs = 2
+
 let resting: (() => void)[] = []
+let turned = 0
 
 /**
  * All microtasks have run when the next turn begins: the code waits for nothing but us. Runs that rest in one turn go
@@ -11,6 +15,7 @@ export function rest(): Promise<void> {
 }
 
 function goOn(): void {
+  turned = performance.now()
   const rested = resting
   resting = []
   for (const resolve of rested) resolve()
@@ -18,8 +23,9 @@ function goOn(): void {
 
 /**
  * All microtasks have run: code that waits for nothing but promises has gone as far as it gets. Cheaper than a turn of
- * the event loop, in which nothing else of the process gets on.
+ * the event loop; undefined when it is time for one.
  */
-export function microtasks(): Promise<void> {
+export function microtasks(): Promise<void> | undefined {
+  if (performance.now() - turned > atOnceMs) return undefined
   return new Promise((resolve) => process.nextTick(resolve))
 }
