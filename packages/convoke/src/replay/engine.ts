@@ -4,6 +4,7 @@ import type { Json } from '../core/json.ts'
 import { joinLabels } from '../core/labels.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
+import { Asked } from './asked.ts'
 import { Awaited } from './awaited.ts'
 import type { Claim } from './claim.ts'
 import { Claims, leave } from './claims.ts'
@@ -54,7 +55,7 @@ export class Engine implements EngineHandle, TaskHost {
   stopped: Error | undefined
 
   readonly #claims: Claims
-  readonly #fresh: Claim[] = []
+  readonly #asked = new Asked()
   readonly #completed: Claim[] = []
   readonly #awaited = new Awaited()
   readonly #recorded: Recorded
@@ -86,7 +87,7 @@ export class Engine implements EngineHandle, TaskHost {
   get ready(): boolean {
     const recorded = this.#recorded.next
     if (recorded !== undefined) return recorded.record.path !== undefined && this.claims.has(recorded.record.path)
-    return (this.#fresh[0] ?? this.#completed[0])?.operation.pure === true
+    return (this.#asked.first ?? this.#completed[0])?.operation.pure === true
   }
   get sequencer(): Sequencer {
     return this.o.sequencer
@@ -101,7 +102,7 @@ export class Engine implements EngineHandle, TaskHost {
     this.claims.set(path, claim)
     if (operation.orchestrate !== undefined && !this.#recorded.closes(path) && !this.#reusable(claim))
       this.#orchestrate(claim)
-    else this.#fresh.push(claim)
+    else this.#asked.add(claim)
     this.ring()
     return promise
   }
@@ -174,10 +175,9 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Starts or finishes one thing; true when the code must come to rest before the next. Live only. */
   liveNext(starting: boolean): 'delivered' | 'progress' | 'nothing' {
-    const claim = this.#fresh.shift()
+    const claim = this.#asked.next()
     this.#computes = (claim ?? this.#completed[0])?.operation.pure === true
     if (claim !== undefined) {
-      if (claim.state !== 'claimed') return 'progress'
       const op = claim.operation
       const at = { path: claim.path, now: this.time }
       const done = op.immediate === undefined ? this.#reusable(claim) : immediately(op, at)
@@ -187,7 +187,7 @@ export class Engine implements EngineHandle, TaskHost {
         return 'delivered'
       }
       if (!starting) {
-        this.#fresh.unshift(claim)
+        this.#asked.putBack(claim)
         return this.#finishNext()
       }
       this.#start(claim)
@@ -203,7 +203,7 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   get busy(): boolean {
-    return this.#fresh.length > 0 || this.#completed.length > 0
+    return this.#asked.any || this.#completed.length > 0
   }
 
   /** Paths that were asked for and never awaited. */
@@ -353,6 +353,7 @@ export class Engine implements EngineHandle, TaskHost {
     claim.state = 'delivered'
     claim.waits.length = 0
     this.claims.delete(claim.path)
+    this.#asked.delivered(claim)
     this.#free(claim)
     this.#settlers.check(this.claims.values())
   }

@@ -1,0 +1,36 @@
+import type { Claim } from './claim.ts'
+
+/**
+ * What workflow code has asked for and what is still to be begun, in the order of asking. Also recorded steps pass
+ * through here: those that were delivered, or given up, are passed over.
+ */
+export class Asked {
+  readonly #claims: Claim[] = []
+
+  get first(): Claim | undefined {
+    return this.#claims[0]
+  }
+
+  get any(): boolean {
+    return this.#claims.length > 0
+  }
+
+  add(claim: Claim): void {
+    this.#claims.push(claim)
+  }
+
+  next(): Claim | undefined {
+    for (let claim = this.#claims.shift(); claim !== undefined; claim = this.#claims.shift())
+      if (claim.state === 'claimed') return claim
+    return undefined
+  }
+
+  putBack(claim: Claim): void {
+    this.#claims.unshift(claim)
+  }
+
+  /** Code asks for most steps one after the other: then nothing gathers here while records are gone through. */
+  delivered(claim: Claim): void {
+    if (this.#claims[0] === claim) this.#claims.shift()
+  }
+}
