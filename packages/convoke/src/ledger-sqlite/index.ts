@@ -103,7 +103,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
       for (let coming: Promise<Page> | undefined = ask(1); coming !== undefined;) {
         const page: Page = await coming
         coming = page.next === undefined ? undefined : ask(page.next)
-        if (coming === undefined) proved = prove()
+        if (coming === undefined) proved = page.proved === true ? Promise.resolve() : prove()
         for (const { record } of fromPage(page, ref, shapes)) records.push(record)
       }
     } catch (error) {

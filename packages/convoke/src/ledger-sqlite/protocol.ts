@@ -80,6 +80,8 @@ export interface Page {
   readonly shapes: readonly (readonly [id: number, text: string])[]
   /** Where to go on; undefined at the end. */
   readonly next?: number
+  /** Read ahead, and proved nevertheless. */
+  readonly proved?: boolean
 }
 
 export interface WireBatch {

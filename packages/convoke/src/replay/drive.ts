@@ -30,6 +30,9 @@ const settleMs = 5_000
 /** An order to stop is obeyed within five seconds; it takes one to be read. */
 const haltMs = 3_000
 
+/** One for all: taking a stack costs more than all the rest of a run's end, and nobody asks for this one's. */
+const letGo = new ConvokeError('INTERRUPTED', 'this worker no longer drives the run')
+
 /** Drives a run until it is done, parked, or belongs to another. Never rejects. */
 export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSignal): Promise<DriveResult> {
   const incarnation = new Drive(runtime, ref, signal)
@@ -126,8 +129,7 @@ class Drive {
       unwatch?.()
       this.#inbox.stop()
       this.#signal.removeEventListener('abort', ring)
-      if (!this.#engine.ended.signal.aborted)
-        this.#engine.ended.abort(new ConvokeError('INTERRUPTED', 'this worker no longer drives the run'))
+      if (!this.#engine.ended.signal.aborted) this.#engine.ended.abort(letGo)
     }
   }
 
