@@ -20,6 +20,8 @@ export async function measure(bench: Bench): Promise<void> {
       report(bench, common, ['steps_per_s', 'steps/s'], sliced)
       const whole = await bench.scene('chain', 'whole', size, join(dir, 'whole'))
       report(bench, common, ['last100_over_first100', 'ratio'], whole)
+      const computed = await bench.scene('chain', 'computed', size, join(dir, 'computed'))
+      report(bench, { workload: 'chain', size }, ['computed_steps_per_s', 'steps/s'], computed)
     })
   if (hasStrace()) await onSlowerDisks(bench)
 }
@@ -154,11 +156,47 @@ export const scenes: Scenes = {
     await app.close()
   },
 
+  /** Steps that only compute: they share commits, so a run is timed whole, until its end is on disk. */
+  async computed({ dir, size, small }, tell) {
+    const budget = small ? { warmupMs: 5, measureMs: 20 } : { warmupMs: 10, measureMs: 100 }
+    for (let i = 0; i < size; i++) resultOf(i, 1024)
+    const workflows = { chain: chainOf((_run, i) => resultOf(i, 1024), { pure: true }) }
+    const app = convoke({ store: join(dir, 'store'), workflows })
+    const chain = async (run: string, steps: number): Promise<unknown> =>
+      (await app.start('chain', steps, { id: run })).result()
+    await chain('warm-up', 100)
+    const rates: number[] = []
+    const ratios: number[] = []
+    let before = measureAppendRate(dir, budget)
+    for (let round = 0; round < 5; round++) {
+      const from = performance.now()
+      await chain(`chain-${round}`, size)
+      const rate = (size / (performance.now() - from)) * 1000
+      const after = measureAppendRate(dir, budget)
+      rates.push(rate)
+      ratios.push((2 * rate) / (before + after))
+      before = after
+    }
+    tell({
+      metric: 'computed_steps_per_s',
+      value: median(rates),
+      unit: 'steps/s',
+      ratio: median(ratios),
+      against: `fdatasync of 1 KB appends (${Math.round(before)}/s)`,
+      note: `median of ${list(rates)}`,
+    })
+    await app.close()
+  },
+
   async syncs({ dir, size }) {
     const app = convoke({ store: join(dir, 'store'), workflows: { chain: chainOf((_run, i) => resultOf(i, 1024)) } })
     await (await app.start('chain', size, { id: 'chain' })).result()
     await app.close()
   },
+}
+
+function list(rates: readonly number[]): string {
+  return rates.map((rate) => rate.toFixed(0)).join(', ')
 }
 
 /** Counts the syncs of a chain of 20 and of one of 120 steps: the difference is what the steps alone cost. */

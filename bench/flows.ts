@@ -28,10 +28,10 @@ export const go = signal({ name: 'go', schema: z.object({ sent: z.number() }) })
 
 type Flow = ReturnType<typeof chainOf>
 
-/** One step after the other. */
-export function chainOf(body: Body) {
+/** One step after the other. `pure` says of all of them that they only compute. */
+export function chainOf(body: Body, { pure = false }: { readonly pure?: boolean } = {}) {
   return workflow({ name: 'chain' }, async (run, size) => {
-    for (let i = 0; i < (size as number); i++) await run.step(`s${i}`, () => body(run.id, i))
+    for (let i = 0; i < (size as number); i++) await run.step(`s${i}`, { pure }, () => body(run.id, i))
   })
 }
 

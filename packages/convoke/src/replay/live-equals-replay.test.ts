@@ -8,7 +8,13 @@ import { begin, flow, goOn, lines, newWorld, recordOf, type Recorded } from '../
 // comes out, no body runs that has a record, and what runs after the cut is what ran after it the first time.
 
 type Program =
-  | { readonly op: 'step'; readonly fails: boolean; readonly ms: number; readonly draws: boolean }
+  | {
+      readonly op: 'step'
+      readonly fails: boolean
+      readonly ms: number
+      readonly draws: boolean
+      readonly pure: boolean
+    }
   | { readonly op: 'act'; readonly fails: boolean; readonly ms: number }
   | { readonly op: 'put' }
   | { readonly op: 'sleep' }
@@ -21,11 +27,23 @@ const programs = fc.letrec<{ p: Program; leaf: Program }>((tie) => ({
   leaf: fc.oneof(
     {
       weight: 5,
-      arbitrary: fc.record({ op: fc.constant('step' as const), fails: fc.constant(false), ms, draws: fc.boolean() }),
+      arbitrary: fc.record({
+        op: fc.constant('step' as const),
+        fails: fc.constant(false),
+        ms,
+        draws: fc.boolean(),
+        pure: fc.boolean(),
+      }),
     },
     {
       weight: 1,
-      arbitrary: fc.record({ op: fc.constant('step' as const), fails: fc.constant(true), ms, draws: fc.boolean() }),
+      arbitrary: fc.record({
+        op: fc.constant('step' as const),
+        fails: fc.constant(true),
+        ms,
+        draws: fc.boolean(),
+        pure: fc.boolean(),
+      }),
     },
     { weight: 2, arbitrary: fc.record({ op: fc.constant('act' as const), fails: fc.constant(false), ms }) },
     { weight: 1, arbitrary: fc.constant({ op: 'put' as const }) },
@@ -59,7 +77,8 @@ async function interpret(run: ActingRun, program: Program, log: Log, place: stri
   switch (program.op) {
     case 'step': {
       const drawn = program.draws ? [run.random(), run.uuid(), run.now()] : []
-      return run.step('s', { input: { place, drawn, board: run.board.get(key) ?? null } }, async () => {
+      const input = { place, drawn, board: run.board.get(key) ?? null }
+      return run.step('s', { input, pure: program.pure }, async () => {
         log.bodies.push(place)
         await after(program.ms)
         if (program.fails) throw new ConvokeError('BODY_FAILED', place)
