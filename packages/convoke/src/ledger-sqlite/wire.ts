@@ -79,7 +79,7 @@ export function causesAsHashed(text: string, stream: string): string {
   let out = ''
   for (const item of JSON.parse(text) as readonly string[]) {
     const ref = item.charCodeAt(1) === 64 ? stream + item.slice(1) : item.slice(1)
-    out += `${out === '' ? '' : ','}{"kind":"${kinds[item.charAt(0)]}","ref":${quote(ref)}}`
+    out += `${out === '' ? '' : ','}{"kind":"${String(kinds[item.charAt(0)])}","ref":${quote(ref)}}`
   }
   return `[${out}]`
 }

@@ -1,10 +1,10 @@
 import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import type { JsonObject } from '../core/json.ts'
-import { isLabelled } from '../core/labels.ts'
+import { isLabelled, type Labels } from '../core/labels.ts'
 import { runStream } from '../core/projections.ts'
 import type { Actor } from '../core/record.ts'
-import type { Ledger } from '../ports/ledger.ts'
+import type { InboxMessage, Ledger } from '../ports/ledger.ts'
 import type { History } from './history.ts'
 import type { ChildDeps } from './operations.ts'
 import { startRun, type StartDeps } from './start.ts'
@@ -89,4 +89,19 @@ async function forkOf(
 
 export function unknownWorkflow(name: string): ConvokeError {
   return new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${name} in this app`, { next: 'add it to the app' })
+}
+
+/** What a run tells its parent at its end. The parent knows it by the id it began with, whoever goes on in its place. */
+export function childDone(
+  run: string,
+  { started }: History,
+  end: Pick<InboxMessage, 'at' | 'actor' | 'payload'> & { readonly labels: Labels },
+): InboxMessage {
+  const root = started.payload['continues'] === undefined ? run : run.replace(/~\d+$/, '')
+  return {
+    id: `child.done:${root}`,
+    type: 'child.done',
+    ...end,
+    payload: { id: root, ...(end.payload as JsonObject) },
+  }
 }

@@ -4,16 +4,17 @@ import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
 import type { Actor, Draft } from '../core/record.ts'
-import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
+import type { StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
 import { giveBack } from './give-back.ts'
-import { loadHistory, type History } from './history.ts'
+import { childDone } from './children.ts'
+import { codeOf, loadHistory, type History } from './history.ts'
 import { openInbox, type Inbox } from './inbox.ts'
 import { summarize } from './mailbox.ts'
 import { outcomeOf, why, type End, type Successor } from './outcome.ts'
 import { lastInLine } from './pacing.ts'
-import { microtasks, rest } from './rest.ts'
+import { Pace } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
 import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
@@ -149,9 +150,10 @@ class Drive {
 
   async #loop(workflow: AnyWorkflow): Promise<DriveResult> {
     const engine = this.#engine
+    const pace = new Pace(this.#rt.clock)
     let live = false
     for (;;) {
-      await this.#atRest()
+      await pace.rest(engine)
       if (this.#crashed !== undefined) throw this.#crashed
       if (this.#sequencer.lost !== undefined) throw this.#sequencer.lost
       try {
@@ -181,23 +183,9 @@ class Drive {
     }
   }
 
-  /**
-   * Through records, and from one computation to the next, a turn of the event loop is needed only where promises alone
-   * do not lead on.
-   */
-  async #atRest(): Promise<void> {
-    const engine = this.#engine
-    if (engine.hurries) {
-      await microtasks()
-      if (engine.ready) return
-    }
-    await rest()
-  }
-
   /** Newer code may go on with a run once all of its records have been replayed without a difference (R8). */
   #adopt(workflow: AnyWorkflow): void {
-    const was =
-      this.#history.entries.findLast((e) => e.record.type === 'run.adopted')?.payload ?? this.#history.started.payload
+    const was = codeOf(this.#history)
     if (was['digest'] === workflow.digest && was['version'] === workflow.version) return
     this.#sequencer.enqueue(
       this.#draft('run.adopted', {
@@ -211,8 +199,7 @@ class Drive {
   async #stop(workflow: AnyWorkflow, error: unknown): Promise<DriveResult> {
     // What is not what was written is no reason to say anything about the code.
     await this.#history.proved
-    const was =
-      this.#history.entries.findLast((e) => e.record.type === 'run.adopted')?.payload ?? this.#history.started.payload
+    const was = codeOf(this.#history)
     const diverged = error as ConvokeError
     const reason =
       diverged.code === 'REPLAY_DIVERGED' && was['digest'] !== workflow.digest
@@ -263,7 +250,12 @@ class Drive {
         : [
             {
               ref: { tenant: this.#ref.tenant, stream: inboxStream(parent) },
-              message: this.#childDone(end.payload, labels),
+              message: childDone(this.#runId, this.#history, {
+                at: this.#rt.clock.now(),
+                actor: engine.o.actor,
+                labels,
+                payload: end.payload,
+              }),
             },
           ]
     return this.#done(draft, { posts })
@@ -295,19 +287,6 @@ class Drive {
       this.#rt,
     )
     return this.#done({ ...draft, payload: { next: run } }, { others: [fresh.append], blobs: fresh.blobs })
-  }
-
-  #childDone(payload: JsonObject, labels: Labels): InboxMessage {
-    const root =
-      this.#history.started.payload['continues'] === undefined ? this.#runId : this.#runId.replace(/~\d+$/, '')
-    return {
-      id: `child.done:${root}`,
-      type: 'child.done',
-      at: this.#rt.clock.now(),
-      actor: this.#engine.o.actor,
-      labels,
-      payload: { id: root, ...payload },
-    }
   }
 
   // ---- parking and the inbox ----------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 import { deepFreeze } from '../core/canonical.ts'
-import { ConvokeError, fromErrorData, toErrorData, type ErrorData } from '../core/errors.ts'
+import { fromErrorData, type ConvokeError, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { joinLabels } from '../core/labels.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import { Asked } from './asked.ts'
 import { Awaited } from './awaited.ts'
+import { execute, orchestrate } from './begin.ts'
 import type { Claim } from './claim.ts'
 import { Claims, leave } from './claims.ts'
 import { fits, mismatch, unclaimed } from './divergence.ts'
@@ -19,7 +20,7 @@ import { Rollbacks } from './rollback.ts'
 import { Scope, type EngineHandle } from './scope.ts'
 import type { Sequencer } from './sequencer.ts'
 import { StepPromise } from './step-promise.ts'
-import { makeTask, type TaskHost } from './task.ts'
+import type { TaskHost } from './task.ts'
 import { isTerminal, type Completion, type Entry, type Operation } from './types.ts'
 
 /**
@@ -101,7 +102,7 @@ export class Engine implements EngineHandle, TaskHost {
     const { path, promise } = claim
     this.claims.set(path, claim)
     if (operation.orchestrate !== undefined && !this.#recorded.closes(path) && !this.#reusable(claim))
-      this.#orchestrate(claim)
+      orchestrate(this, claim)
     else this.#asked.add(claim)
     this.ring()
     return promise
@@ -190,7 +191,7 @@ export class Engine implements EngineHandle, TaskHost {
         this.#asked.putBack(claim)
         return this.#finishNext()
       }
-      this.#start(claim)
+      execute(this, claim)
       return 'progress'
     }
     return this.#finishNext()
@@ -251,35 +252,6 @@ export class Engine implements EngineHandle, TaskHost {
     if (claim.history.length > 0 || claim.operation.path !== undefined || this.#recorded.opens(claim.path))
       return undefined
     return this.o.reuse?.(claim)
-  }
-
-  #orchestrate(claim: Claim): void {
-    const inner = new Scope(this, claim.path, claim.scope, { fold: claim.operation.fold === true, tracksReads: true })
-    if (claim.operation.flow === 'data') inner.begin(claim.causes, claim.labels)
-    claim.inner = inner
-    claim.state = 'started'
-    const code = async (): Promise<Completion> =>
-      (claim.operation.orchestrate as NonNullable<Operation['orchestrate']>)(inner, makeTask(this, claim))
-    void code().then(
-      (completion) => this.complete(claim, { ...(inner.reads?.length ? { reads: inner.reads } : {}), ...completion }),
-      (error: unknown) => this.complete(claim, { error: toErrorData(error) }),
-    )
-  }
-
-  #start(claim: Claim): void {
-    claim.state = 'started'
-    if (claim.scope.dead && claim.history.length === 0) {
-      this.complete(claim, { error: givenUp(claim.scope).toJSON() })
-      return
-    }
-    if (claim.operation.execute === undefined) {
-      this.stop(new ConvokeError('DEFINITION_INVALID', `step ${claim.path} has nothing to execute`))
-      return
-    }
-    claim.operation.execute(makeTask(this, claim)).then(
-      (completion) => this.complete(claim, completion),
-      (error: unknown) => this.complete(claim, { error: toErrorData(error) }),
-    )
   }
 
   #process(entry: Entry): 'delivered' | 'consumed' | 'unclaimed' {

@@ -122,6 +122,11 @@ export async function loadHistory(ledger: Ledger, tenant: string, run: string): 
   }
 }
 
+/** Which code the run belongs to by now: what began it, or what adopted it last. */
+export function codeOf({ entries, started }: History): JsonObject {
+  return entries.findLast((e) => e.record.type === 'run.adopted')?.payload ?? started.payload
+}
+
 async function readOwn(
   ledger: Ledger,
   tenant: string,

@@ -5,8 +5,7 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { begin, entriesOf, flow, lines, newWorld, temporaryFolder, type World } from '../../test/durable/world.ts'
 import { ConvokeError } from '../core/errors.ts'
-import type { StreamAppend } from '../ports/ledger.ts'
-import type { Ledger } from '../ports/ledger.ts'
+import type { Ledger, StreamAppend } from '../ports/ledger.ts'
 import { createMemoryStore } from '../testing/memory-ledger.ts'
 
 // Steps that only compute: they begin before what they build on is on disk, and nothing else does.
@@ -24,7 +23,7 @@ function slowly(): { readonly open: () => Promise<Ledger>; release(): void; read
       for (const go of waiting.splice(0)) go()
     },
     open: async () => {
-      const ledger = await store.open()
+      const ledger = store.open()
       const append: Ledger['append'] = async (batch: readonly StreamAppend[], options) => {
         if (batch.some((part) => part.records.some((record) => record.seq > 2))) {
           sizes.push(batch.flatMap((part) => part.records).length)
@@ -104,7 +103,7 @@ test('an append that is refused ends them, and another worker goes on from what 
   })
   const first = world.app([code], {
     openLedger: async () => {
-      const ledger = await store.open()
+      const ledger = store.open()
       return {
         ...ledger,
         append: async (batch, options) => {

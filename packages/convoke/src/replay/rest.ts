@@ -1,8 +1,6 @@
-/** As long as code may go on without a turn of the event loop, in milliseconds: everything else waits meanwhile. */
-const atOnceMs = 2
+import type { Clock } from '../ports/runtime.ts'
 
 let resting: (() => void)[] = []
-let turned = 0
 
 /**
  * All microtasks have run when the next turn begins: the code waits for nothing but us. Runs that rest in one turn go
@@ -15,17 +13,33 @@ export function rest(): Promise<void> {
 }
 
 function goOn(): void {
-  turned = performance.now()
   const rested = resting
   resting = []
   for (const resolve of rested) resolve()
 }
 
-/**
- * All microtasks have run: code that waits for nothing but promises has gone as far as it gets. Cheaper than a turn of
- * the event loop; undefined when it is time for one.
- */
-export function microtasks(): Promise<void> | undefined {
-  if (performance.now() - turned > atOnceMs) return undefined
-  return new Promise((resolve) => process.nextTick(resolve))
+/** As long as code may go on without a turn of the event loop, in milliseconds: everything else waits meanwhile. */
+const atOnceMs = 2
+
+/** How one driven run comes to rest. */
+export class Pace {
+  readonly #clock: Clock
+  #turned = -Infinity
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /**
+   * Waits for a turn of the event loop; for who `hurries`, where the microtasks alone make it `ready` to go on, only for
+   * those.
+   */
+  async rest(run: { readonly hurries: boolean; readonly ready: boolean }): Promise<void> {
+    if (run.hurries && this.#clock.monotonic() - this.#turned < atOnceMs) {
+      await new Promise<void>((resolve) => process.nextTick(resolve))
+      if (run.ready) return
+    }
+    await rest()
+    if (run.hurries) this.#turned = this.#clock.monotonic()
+  }
 }
