@@ -266,12 +266,14 @@ async function parked(order: Order, peer: Peer): Promise<void> {
   })
   await engine.park(['warm-up'])
   await engine.wake(['warm-up'])
-  const idle = await settledMb()
+  const idle = await settled()
   const runs = Array.from({ length: size }, (_, i) => `run-${i}`)
   const from = performance.now()
   await engine.park(runs)
   tell({ metric: 'ms_to_park_all', value: performance.now() - from, unit: 'ms' })
-  tell({ metric: 'mb_above_idle', value: (await settledMb()) - idle, unit: 'MB' })
+  const held = await settled()
+  tell({ metric: 'mb_above_idle', value: held.resident - idle.resident, unit: 'MB', note: 'resident' })
+  tell({ metric: 'heap_mb_above_idle', value: held.heap - idle.heap, unit: 'MB', note: 'live objects' })
   const before = performance.now()
   await engine.wake(runs)
   expect('woken runs', calls, size + 1)
@@ -298,14 +300,15 @@ async function syncs(order: Order, peer: Peer): Promise<void> {
   tell({ metric: 'durability', value: null, unit: '', note: await engine.durability() })
 }
 
-/** Resident memory after the garbage is gone, in MB. */
-async function settledMb(): Promise<number> {
+/** Memory after the garbage is gone, in MB: resident, and of live objects. */
+async function settled(): Promise<{ readonly resident: number; readonly heap: number }> {
   const { gc } = globalThis as { gc?: () => void }
   for (let i = 0; i < 5; i++) {
     gc?.()
     await sleep(100)
   }
-  return process.memoryUsage.rss() / 1e6
+  const { rss, heapUsed } = process.memoryUsage()
+  return { resident: rss / 1e6, heap: heapUsed / 1e6 }
 }
 
 /** A figure for work that was not done would be worse than none. */
