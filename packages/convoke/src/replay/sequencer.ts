@@ -17,8 +17,9 @@ export interface SequencerOptions {
   readonly probe?: Probe | undefined
 }
 
-/** Records of one run that may wait in memory while others of it are being written. */
+/** Records of one run, and bytes of their blobs, that may wait in memory while others of it are being written. */
 const gathered = 256
+const gatheredBytes = 8 * 1024 * 1024
 
 /**
  * The one writer of a driven run's stream. Owns the head: position and previous hash are given when work is enqueued,
@@ -109,7 +110,9 @@ export class Sequencer {
   /** For what may begin before everything is on disk: waits only where too much has gathered. */
   keepUp(): Promise<void> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost)
-    return this.#records.length < gathered ? Promise.resolve() : this.durable()
+    let bytes = 0
+    for (const blob of this.#blobs) bytes += blob.bytes.length
+    return this.#records.length < gathered && bytes < gatheredBytes ? Promise.resolve() : this.durable()
   }
 
   /** Asked after the wait: a process may be stopped for longer than its lease between a commit and what follows it. */
