@@ -120,7 +120,10 @@ export async function mcpTools(options: McpOptions): Promise<McpTools> {
     const pins = await readPins(options.pins)
     if (samePins(pins, state.pins)) return
     for (const connection of connections.values()) connection.doubted()
-    state = await survey(pins)
+    const now = await survey(pins)
+    // Whoever was closed meanwhile cannot be reached, which says nothing of the server.
+    if (closed) return
+    state = now
     for (const { own: mine, list } of lists) list.splice(0, list.length, ...mine, ...state.tools)
   })
   async function acceptedSince(ref: string, hash: string): Promise<boolean> {

@@ -150,3 +150,13 @@ test('where a file system tells nothing, the pins are read when a tool that does
   expect(await call()).toMatchObject({ text: 'added milk' })
   expect(at.lines('notes')).toHaveLength(2)
 })
+
+test('what is closed while it looks again says nothing of its servers', async () => {
+  const mcp = await at.open([at.stdio('notes')])
+  const [held] = mcp.quarantined
+  await mcp.accept({ tool: held?.tool ?? '', hash: held?.hash ?? '', by: 'ann' })
+  const looking = mcp.refresh()
+  await mcp.close()
+  await looking
+  expect(mcp.unreachable).toEqual([])
+})
