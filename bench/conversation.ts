@@ -28,6 +28,7 @@ export async function measure(bench: Bench): Promise<void> {
 export const scenes: Scenes = {
   async talk({ dir, size }, tell) {
     const at: number[] = []
+    for (let i = 0; i < 2 * size; i++) resultOf(i, 2048)
     const talk = workflow({ name: 'talk' }, async (run, turns) => {
       const history: unknown[] = []
       for (let turn = 0; turn < (turns as number); turn++) {

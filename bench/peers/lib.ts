@@ -121,6 +121,7 @@ export function resultOf(i: number, bytes: number): StepResult {
 
 async function chain(order: Order, peer: Peer): Promise<void> {
   const { dir, size } = order
+  for (let i = 0; i < size; i++) resultOf(i, 1024)
   const at: number[] = []
   let calls = 0
   const body: Body = (run, i) => {
@@ -151,6 +152,7 @@ async function chain(order: Order, peer: Peer): Promise<void> {
 
 async function conversation(order: Order, peer: Peer): Promise<void> {
   const { size } = order
+  for (let i = 0; i < 2 * size; i++) resultOf(i, 2048)
   const at: number[] = []
   const engine = await peer.open(order, (_run, i) => resultOf(i, 2048))
   await engine.converse('warm-up', 20, () => undefined)
@@ -210,6 +212,7 @@ async function concurrent(order: Order, peer: Peer): Promise<void> {
 
 async function fanout(order: Order, peer: Peer): Promise<void> {
   const { size } = order
+  for (let i = 0; i <= size; i++) resultOf(i, 1024)
   let calls = 0
   const engine = await peer.open(order, (_run, i) => {
     calls += 1
