@@ -96,10 +96,11 @@ export function createApp(parts: AppParts): App {
   async function open(): Promise<OpenedApp> {
     if (closed) throw new ConvokeError('LEDGER_CLOSED', 'the app is closed')
     return (opening ??= (async () => {
-      // Begun before anything is loaded, and awaited together: the thread starts while this one compiles.
+      // Begun before anything is loaded: the thread starts while this one compiles, and makes what a run begins with.
       const coming = parts.openLedger()
-      const [ledger, { openedApp }, extend] = await Promise.all([coming, import('./opened.ts'), parts.extend()])
-      return openedApp({ parts, workflows, ledger, extend })
+      coming.catch(() => undefined)
+      const [{ openedApp }, extend] = await Promise.all([import('./opened.ts'), parts.extend()])
+      return openedApp({ parts, workflows, coming, extend })
     })())
   }
 
@@ -121,10 +122,10 @@ export function createApp(parts: AppParts): App {
       return await (await opened).start<O>(its, parsed, { ...options, id: run })
     },
     run: async <O>(id: string) => (await open()).run<O>(id),
-    runs: async (filter = {}) => (await open()).ledger.runs({ ...filter, tenant: parts.tenant }),
+    runs: async (filter = {}) => (await (await open()).ledger()).runs({ ...filter, tenant: parts.tenant }),
     work: async () => (await open()).work(),
     idle: async () => (await open()).idle(),
-    ledger: async () => (await open()).ledger,
+    ledger: async () => (await open()).ledger(),
     async close() {
       if (closed) return rested
       closed = true

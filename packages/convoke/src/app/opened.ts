@@ -8,7 +8,7 @@ import type { Ledger, Lease } from '../ports/ledger.ts'
 import type { Ids } from '../ports/runtime.ts'
 import { drive } from '../replay/drive.ts'
 import type { Runtime } from '../replay/runtime.ts'
-import { startRun } from '../replay/start.ts'
+import { beginRun, prepareRun } from '../replay/start.ts'
 import type { AnyWorkflow } from '../replay/workflow.ts'
 import type { AppParts, StartOptions } from './app.ts'
 import { supervise } from './halts.ts'
@@ -18,12 +18,12 @@ import { statusBoard } from './status.ts'
 /** How a run is to be started that has its id. */
 type Named = StartOptions & { readonly id: string }
 
-/** An app whose ledger is open: what `App` promises, from there on. */
+/** An app whose ledger is being opened: what `App` promises, from there on. All but `close` throws what opening throws. */
 export interface OpenedApp {
-  readonly ledger: Ledger
+  ledger(): Promise<Ledger>
   /** With an input that the workflow has parsed. */
   start<O>(workflow: AnyWorkflow, input: unknown, options: Named): Promise<RunHandle<O>>
-  run<O>(id: string): RunHandle<O>
+  run<O>(id: string): Promise<RunHandle<O>>
   work(): Promise<void>
   idle(): Promise<void>
   close(): Promise<void>
@@ -59,35 +59,46 @@ function leaseKeeper(ledger: Ledger, ids: Ids): LeaseKeeper {
   }
 }
 
-/** Owns the opened ledger, the worker's lease and the dispatcher; the two begin with the first run that is driven here. */
+interface Open {
+  readonly ledger: Ledger
+  readonly leases: LeaseKeeper
+  readonly handles: HandleDeps
+}
+
+/** Owns the ledger, the worker's lease and the dispatcher; the latter two begin with the first run that is driven here. */
 export function openedApp(o: {
   readonly parts: AppParts
   readonly workflows: ReadonlyMap<string, AnyWorkflow>
-  readonly ledger: Ledger
+  readonly coming: Promise<Ledger>
   readonly extend: Runtime['extend']
 }): OpenedApp {
-  const { parts, workflows, ledger, extend } = o
+  const { parts, workflows, coming, extend } = o
   const status = statusBoard()
-  const leases = leaseKeeper(ledger, parts.ids)
   let working: Promise<Dispatcher> | undefined
   let closed = false
 
-  ledger.onChange((changed) => status.anyChanged(changed))
-  const handles: HandleDeps = {
-    ledger,
-    clock: parts.clock,
-    ids: parts.ids,
-    live: parts.live,
-    redact: parts.redact,
-    wake: async (ref) => {
-      await (await working)?.wake(ref)
-    },
-    onStatus: (ref, listener) => status.on(ref, listener),
-    digestOf: (name) => workflows.get(name),
-    outputOf: parts.outputOf,
-  }
+  const open = coming.then((ledger): Open => {
+    ledger.onChange((changed) => status.anyChanged(changed))
+    const handles: HandleDeps = {
+      ledger,
+      clock: parts.clock,
+      ids: parts.ids,
+      live: parts.live,
+      redact: parts.redact,
+      wake: async (ref) => {
+        await (await working)?.wake(ref)
+      },
+      onStatus: (ref, listener) => status.on(ref, listener),
+      digestOf: (name) => workflows.get(name),
+      outputOf: parts.outputOf,
+    }
+    return { ledger, leases: leaseKeeper(ledger, parts.ids), handles }
+  })
+  // Whoever asks for something hears of it.
+  open.catch(() => undefined)
 
   async function beginWork(): Promise<Dispatcher> {
+    const { ledger, leases } = await open
     await leases.current()
     const runtime: Omit<Runtime, 'lease'> = {
       ledger,
@@ -124,12 +135,14 @@ export function openedApp(o: {
   }
 
   return {
-    ledger,
+    ledger: async () => (await open).ledger,
     async start(its, input, options) {
       const run = options.id
-      const started = startRun(
+      const { tenant } = parts
+      // Made while the ledger is being opened.
+      const prepared = prepareRun(
         {
-          tenant: parts.tenant,
+          tenant,
           run,
           workflow: its,
           input,
@@ -140,23 +153,26 @@ export function openedApp(o: {
           ...(options.labels === undefined ? {} : { labels: joinLabels([options.labels]) }),
           ...(options.grants === undefined ? {} : { bounds: boundsOf(options.grants) }),
         },
-        { ...handles, redact: parts.redact },
+        parts,
       )
+      const { ledger, leases, handles } = await open
+      const begun = beginRun(prepared, ledger)
       // The first time, the worker is registered by the commit that begins the run.
       if (parts.drives && working === undefined) leases.current().catch(() => undefined)
-      await started
-      if (parts.drives) await (await work()).wake({ tenant: parts.tenant, stream: runStream(run) })
-      return runHandle(handles, parts.tenant, run)
+      await begun
+      if (parts.drives) await (await work()).wake({ tenant, stream: runStream(run) })
+      return runHandle(handles, tenant, run)
     },
-    run: (id) => runHandle(handles, parts.tenant, id),
+    run: async (id) => runHandle((await open).handles, parts.tenant, id),
     work: async () => void (await work()),
     idle: async () => (await work()).idle(),
     async close() {
       closed = true
       const dispatcher = await working?.catch(() => undefined)
       await dispatcher?.stop()
-      await leases.release()
-      await ledger.close()
+      const its = await open.catch(() => undefined)
+      await its?.leases.release()
+      await its?.ledger.close()
     },
     release: () => status.close(),
   }

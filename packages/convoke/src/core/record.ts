@@ -201,6 +201,11 @@ function small(value: Actor | Labels): string {
   return text
 }
 
+/** Whether the header is the one that was hashed; the payload is another matter. */
+export function headerHolds(record: LedgerRecord): boolean {
+  return sha256(headerText(record)) === record.hash
+}
+
 /**
  * Says what is wrong with a record that should follow `previous`, or undefined when nothing is. An erased payload
  * (salt '') passes: its commitment stays in the chain. `body` is the canonical payload where it was spilled, or wherever
@@ -209,7 +214,7 @@ function small(value: Actor | Labels): string {
 export function faultOf(record: LedgerRecord, previous: Head, body?: string): string | undefined {
   if (record.seq !== previous.seq + 1) return `seq ${record.seq} follows ${previous.seq}`
   if (record.prevHash !== previous.hash) return 'prevHash is not the hash of the record before'
-  if (sha256(headerText(record)) !== record.hash) return 'the header does not match the hash'
+  if (!headerHolds(record)) return 'the header does not match the hash'
   if (record.salt === '') return undefined
   if (record.spill !== undefined && body === undefined) return undefined
   if (sha256(record.salt + (body ?? canonicalize(record.payload))) !== record.commitment)

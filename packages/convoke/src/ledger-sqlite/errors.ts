@@ -74,3 +74,17 @@ function isFull(dir: string): boolean {
     return false
   }
 }
+
+/** A record that is not what was written. */
+export function corrupt(
+  { tenant, name }: { readonly tenant: string; readonly name: string },
+  seq: number,
+  why: string,
+): ConvokeError {
+  return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
+    details: { tenant, stream: name, seq, fault: why },
+    next: proofNext,
+  })
+}
+
+export const proofNext = 'compare with `convoke audit verify`, then restore the store from a backup'

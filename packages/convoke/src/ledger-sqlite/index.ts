@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { ConvokeError } from '../core/errors.ts'
 import { runIdOf } from '../core/projections.ts'
+import { headerHolds } from '../core/record.ts'
 import type { LedgerRecord } from '../core/record.ts'
 import type { Ahead, AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
@@ -9,6 +10,7 @@ import type { Clock, Ids } from '../ports/runtime.ts'
 import { startClient } from './client.ts'
 import { createClientArchive } from './client-archive.ts'
 import { createClientLease } from './client-lease.ts'
+import { corrupt } from './errors.ts'
 import { createFollowers } from './follow.ts'
 import type { CrashAt, Page, WireAppend } from './protocol.ts'
 import { createTransfer } from './transfer.ts'
@@ -90,7 +92,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
 
   let readers = 0
 
-  /** The proof goes on in the ledger's thread while the caller begins with the records. */
+  /** Headers are proved here while further pages come, payloads in the ledger's thread while the caller begins. */
   async function readAhead(ref: StreamRef, { outline = false }: { outline?: boolean } = {}): Promise<Ahead> {
     checkRef(ref)
     const reader = ++readers
@@ -104,7 +106,11 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
         const page: Page = await coming
         coming = page.next === undefined ? undefined : ask(page.next)
         if (coming === undefined) proved = page.proved === true ? Promise.resolve() : prove()
-        for (const { record } of fromPage(page, ref, shapes)) records.push(record)
+        for (const { record } of fromPage(page, ref, shapes)) {
+          if (page.proved !== true && !headerHolds(record))
+            throw corrupt({ ...ref, name: ref.stream }, record.seq, 'the header does not match the hash')
+          records.push(record)
+        }
       }
     } catch (error) {
       // What cannot be put together is most likely not what was written.

@@ -5,6 +5,7 @@ import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { emptyHash, emptyHead, type Head } from '../core/record.ts'
 import type { Blobs } from './blobs.ts'
+import { corrupt, proofNext } from './errors.ts'
 import type { Page } from './protocol.ts'
 import { hexOf } from './streams.ts'
 import { causesAsHashed, parseShape } from './wire.ts'
@@ -12,15 +13,20 @@ import { causesAsHashed, parseShape } from './wire.ts'
 // Reads records and proves them: position, chain, header hash, payload commitment. The stored payload is canonical, so
 // its text is hashed as it stands. A page leaves the thread as one JSON text, which is the cheapest thing to send.
 //
-// A reader may also take records ahead of their proof. What it was given is kept here as it was read until it is proved,
-// so that what is proved is what was given.
+// A reader may also take records ahead of their proof. Headers are proved by whoever puts them together, on another core
+// (index.ts). What was given of payloads is kept here as it was read until it is proved, so that what is proved is what
+// was given.
 
 export interface Reads {
   /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
   read(tenant: string, stream: string, from: number, limit: number, outline: boolean): Page
-  /** Pages of one reading, which `reader` names: its records are to be proved. @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
+  /**
+   * Pages of one reading, which `reader` names: the payloads of its records are to be proved, the headers by the reader;
+   * unless the page says that it is `proved`.
+   * @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED
+   */
   readAhead(reader: number, tenant: string, stream: string, from: number, limit: number, outline: boolean): Page
-  /** Proves some of what `reader` was given, in order; how many records are left. @throws LEDGER_CORRUPT */
+  /** Proves some of the payloads that `reader` was given, in order; how many records are left. @throws LEDGER_CORRUPT */
   prove(reader: number): number
   since(tenant: string, after: number, limit: number): Page & { readonly next: number }
   position(): number
@@ -56,7 +62,6 @@ interface StreamRow {
   readonly head: Uint8Array | null
 }
 
-const proofNext = 'compare with `convoke audit verify`, then restore the store from a backup'
 const pageBytes = 4 << 20
 /** Characters of records that wait for their proof, of all readers; beyond that they are proved before they are given. */
 const aheadChars = 64 << 20
@@ -122,14 +127,6 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     })
   }
 
-  function fault(place: Place, seq: number, why: string): ConvokeError {
-    const { tenant, name } = place
-    return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
-      details: { tenant, stream: name, seq, fault: why },
-      next: proofNext,
-    })
-  }
-
   function gap({ tenant, name }: Place, seq: number, found: number): ConvokeError {
     return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq} is missing`, {
       details: { tenant, stream: name, seq, fault: `seq ${found} follows ${seq - 1}` },
@@ -144,9 +141,8 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
 
   /** @throws LEDGER_CORRUPT, RECORD_UNSUPPORTED */
   function prove(place: Place, row: Row, prev: string): void {
-    const [, seq, epoch, at, shapeId, , path, fold, causes, list, spill, payload] = row
+    const [, seq, epoch, at, shapeId, , path, fold, causes, list, spill] = row
     const sums = String(row[5])
-    const erased = isErased(sums)
     let header: string
     try {
       const shape = shapeOf(shapeId)
@@ -161,14 +157,21 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         `"tenant":${quote(place.tenant)},"type":${shape.type},"v":1}`
     } catch (error) {
       if (error instanceof ConvokeError) throw error
-      throw fault(place, seq, 'the record cannot be decoded')
+      throw corrupt(place, seq, 'the record cannot be decoded')
     }
-    if (sha256(header) !== sums.slice(0, 64)) throw fault(place, seq, 'the header does not match the hash')
-    if (erased) return
-    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
+    if (sha256(header) !== sums.slice(0, 64)) throw corrupt(place, seq, 'the header does not match the hash')
+    provePayload(place, row)
+  }
+
+  /** @throws LEDGER_CORRUPT */
+  function provePayload(place: Place, row: Row): void {
+    const sums = String(row[5])
+    if (isErased(sums)) return
+    const payload = row[11]
+    if (typeof payload !== 'string') throw corrupt(place, row[1], 'the payload is not text')
     // A spilled payload is proved by its blob's own hash, which the header covers.
-    if (spill === null && sha256(sums.slice(128) + payload) !== sums.slice(64, 128))
-      throw fault(place, seq, 'the payload does not match its commitment')
+    if (row[10] === null && sha256(sums.slice(128) + payload) !== sums.slice(64, 128))
+      throw corrupt(place, row[1], 'the payload does not match its commitment')
   }
 
   /**
@@ -178,12 +181,12 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
   function textOf(row: Row, prev: string | undefined, place: Place, name?: string): string {
     const [position, seq, epoch, at, shape, sums, path, fold, causes, list, spill] = row
     const payload = isErased(sums) ? 'null' : row[11]
-    if (typeof payload !== 'string') throw fault(place, seq, 'the payload is not text')
+    if (typeof payload !== 'string') throw corrupt(place, seq, 'the payload is not text')
     let hashes: string
     try {
       hashes = list === null ? '0' : hashesOf(list)
     } catch {
-      throw fault(place, seq, 'the record cannot be decoded')
+      throw corrupt(place, seq, 'the record cannot be decoded')
     }
     return (
       `[${name === undefined ? 0 : quote(name)},${seq},${epoch},${at},${shape},${orNothing(path)},${orNothing(fold)},` +
@@ -230,11 +233,13 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     }
   }
 
-  function proveSome(reader: number): number {
+  function proveSome(reader: number, whole: boolean): number {
     const unproved = ahead.get(reader) ?? []
     const now = unproved.splice(0, proofs)
     try {
-      for (const { row, prev, place } of now) prove(place, row, prev)
+      for (const { row, prev, place } of now)
+        if (whole) prove(place, row, prev)
+        else provePayload(place, row)
     } catch (error) {
       now.push(...unproved.splice(0))
       throw error
@@ -262,10 +267,10 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         return true
       })
       if (from > 1 || page.next !== undefined || page.count > fewRecords) return page
-      while (proveSome(reader) > 0);
+      while (proveSome(reader, true) > 0);
       return { ...page, proved: true }
     },
-    prove: proveSome,
+    prove: (reader) => proveSome(reader, false),
 
     since(tenant, position, limit) {
       const rows: string[] = []

@@ -108,17 +108,31 @@ export function startRecords(
  * @throws RUN_EXISTS when the id belongs to another workflow or input
  */
 export async function startRun(start: RunStart, deps: StartDeps): Promise<{ readonly existed: boolean }> {
-  const { append, blobs, records } = startRecords(start, deps)
+  return await beginRun(prepareRun(start, deps), deps.ledger)
+}
+
+/** A run whose records are made and in no ledger yet. */
+export interface PreparedRun extends ReturnType<typeof startRecords> {
+  readonly start: RunStart
+}
+
+export function prepareRun(start: RunStart, deps: Omit<StartDeps, 'ledger'>): PreparedRun {
+  return { start, ...startRecords(start, deps) }
+}
+
+/** @throws RUN_EXISTS, as `startRun` does */
+export async function beginRun(prepared: PreparedRun, ledger: Ledger): Promise<{ readonly existed: boolean }> {
+  const { start, append, blobs, records } = prepared
   try {
-    await deps.ledger.append([append], { blobs })
+    await ledger.append([append], { blobs })
     return { existed: false }
   } catch (error) {
     if (!(error instanceof ConvokeError) || !['POSITION_STALE', 'EPOCH_STALE'].includes(error.code)) throw error
-    const there = await deps.ledger.read(append.ref, { limit: 2 })
+    const there = await ledger.read(append.ref, { limit: 2 })
     const same =
       (there[0]?.payload as JsonObject | undefined)?.['workflow'] === start.workflow.name &&
-      (await inputText(there[1], start.tenant, deps.ledger)) ===
-        (await inputText(records[1], start.tenant, deps.ledger, blobs))
+      (await inputText(there[1], start.tenant, ledger)) ===
+        (await inputText(records[1], start.tenant, ledger, blobs))
     if (same) return { existed: true }
     throw new ConvokeError('RUN_EXISTS', `run ${start.run} already exists with another workflow or input`, {
       details: {
