@@ -1,6 +1,6 @@
 /**
  * Looks at the packed packages the way a registry's users meet them: publint on the manifest, attw on the types, and
- * nothing inside that was not meant to be.
+ * nothing inside that was not meant to be; and that the repository holds no links.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -20,8 +20,18 @@ function run(name: string, args: string[]): boolean {
   return false
 }
 
+/** A link in a repository leads to somebody's own folders, and a checkout puts it in the place of what stands there. */
+function links(): string[] {
+  const { stdout = '' } = spawnSync('git', ['ls-files', '--stage'], { cwd: root, encoding: 'utf8' })
+  return stdout.split('\n').flatMap((line) => (line.startsWith('120000 ') ? [line.split('\t')[1] ?? ''] : []))
+}
+
 const into = mkdtempSync(join(tmpdir(), 'convoke-pack-'))
 let clean = true
+for (const path of links()) {
+  process.stderr.write(`${path} is a symbolic link\n`)
+  clean = false
+}
 try {
   for (const folder of published) {
     const packed = pack(folder, into)
