@@ -22,7 +22,7 @@ function run(name: string, args: string[]): boolean {
 
 /** A link in a repository leads to somebody's own folders, and a checkout puts it in the place of what stands there. */
 function links(): string[] {
-  const { stdout = '' } = spawnSync('git', ['ls-files', '--stage'], { cwd: root, encoding: 'utf8' })
+  const { stdout } = spawnSync('git', ['ls-files', '--stage'], { cwd: root, encoding: 'utf8' })
   return stdout.split('\n').flatMap((line) => (line.startsWith('120000 ') ? [line.split('\t')[1] ?? ''] : []))
 }
 
