@@ -131,8 +131,7 @@ export async function beginRun(prepared: PreparedRun, ledger: Ledger): Promise<{
     const there = await ledger.read(append.ref, { limit: 2 })
     const same =
       (there[0]?.payload as JsonObject | undefined)?.['workflow'] === start.workflow.name &&
-      (await inputText(there[1], start.tenant, ledger)) ===
-        (await inputText(records[1], start.tenant, ledger, blobs))
+      (await inputText(there[1], start.tenant, ledger)) === (await inputText(records[1], start.tenant, ledger, blobs))
     if (same) return { existed: true }
     throw new ConvokeError('RUN_EXISTS', `run ${start.run} already exists with another workflow or input`, {
       details: {
