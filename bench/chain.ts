@@ -7,9 +7,10 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { convoke } from 'convoke'
-import { chainOf, resultOf } from './flows.ts'
+import { chainOf } from './flows.ts'
 import { countSyncs, hasStrace, median, report, type Bench, type Scenes } from './harness.ts'
 import { measureAppendRate, measureSqliteCommitRate, peakRss } from './limits.ts'
+import { resultOf } from './results.ts'
 
 export async function measure(bench: Bench): Promise<void> {
   const synced = await syncCheck(bench)

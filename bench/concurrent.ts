@@ -4,9 +4,10 @@
  */
 import { join } from 'node:path'
 import { convoke } from 'convoke'
-import { chainOf, resultOf } from './flows.ts'
+import { chainOf } from './flows.ts'
 import { median, report, type Bench, type Scenes } from './harness.ts'
 import { measureSqliteCommitRate, peakRss } from './limits.ts'
+import { resultOf } from './results.ts'
 
 const steps = 10
 const rounds = 4

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path'
 import { convoke, workflow } from 'convoke'
-import { resultOf } from './flows.ts'
 import { bytesOf, median, report, type Bench, type Scenes } from './harness.ts'
+import { resultOf } from './results.ts'
 
 const warmup = 20
 /** Two messages a turn. */

@@ -1,8 +1,9 @@
 /** A run that starts 100 steps at once and joins them in one more. */
 import { join } from 'node:path'
 import { convoke } from 'convoke'
-import { fanOf, resultOf } from './flows.ts'
+import { fanOf } from './flows.ts'
 import { median, report, type Bench, type Scenes } from './harness.ts'
+import { resultOf } from './results.ts'
 
 const rounds = 5
 

@@ -1,28 +1,10 @@
 /** The workflows that the workloads run: the same shapes and bytes as in peers/lib.ts, so that figures compare. */
 import { signal, workflow } from 'convoke'
 import { z } from 'zod'
-import { payload } from './report.ts'
+import type { StepResult } from './results.ts'
 
 /** The work inside a step: gives the result that is stored. `run` names the run, `i` the step. */
 export type Body = (run: string, i: number) => StepResult | Promise<StepResult>
-
-export interface StepResult {
-  readonly i: number
-  readonly text: string
-}
-
-const results = new Map<string, StepResult>()
-
-/** A result whose JSON is `bytes` long. Made once: making it takes longer than storing it should. */
-export function resultOf(i: number, bytes: number): StepResult {
-  const key = `${i} ${bytes}`
-  let result = results.get(key)
-  if (result === undefined) {
-    const empty = JSON.stringify({ i, text: '' }).length
-    results.set(key, (result = { i, text: payload(bytes - empty, i) }))
-  }
-  return result
-}
 
 export const go = signal({ name: 'go', schema: z.object({ sent: z.number() }) })
 

@@ -6,8 +6,9 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke, type App } from 'convoke'
-import { go, resultOf, waitOf } from './flows.ts'
+import { go, waitOf } from './flows.ts'
 import { eachOf, report, type Bench, type Scenes } from './harness.ts'
+import { resultOf } from './results.ts'
 
 /** Started and signalled so many at a time, as the peers are. */
 const lanes = 100

@@ -6,10 +6,11 @@ import { openPostgresLedger, postgresDispatcher } from '@convoke/postgres'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke, workflow, type App } from 'convoke'
 import pg from 'pg'
-import { chainOf, go, resultOf, waitOf } from './flows.ts'
+import { chainOf, go, waitOf } from './flows.ts'
 import { eachOf, median, quantile, type Order, type Scenes } from './harness.ts'
 import { peakRss } from './limits.ts'
 import { payload } from './report.ts'
+import { resultOf } from './results.ts'
 
 const lanes = 100
 const stepsOfRun = 10

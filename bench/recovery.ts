@@ -5,8 +5,9 @@
  */
 import { join } from 'node:path'
 import { convoke, type App } from 'convoke'
-import { chainOf, resultOf } from './flows.ts'
+import { chainOf } from './flows.ts'
 import { median, report, type Bench, type Order, type Outcome, type Scenes } from './harness.ts'
+import { resultOf } from './results.ts'
 
 export async function measure(bench: Bench): Promise<void> {
   for (const size of bench.small ? [200] : [1_000, 10_000]) {

@@ -4,9 +4,10 @@ import { restateDispatcher } from '@convoke/restate'
 import { join } from 'node:path'
 import { convoke, type App } from 'convoke'
 import { openSqliteLedger } from 'convoke/sqlite'
-import { chainOf, go, resultOf, waitOf } from './flows.ts'
+import { chainOf, go, waitOf } from './flows.ts'
 import { eachOf, type Order, type Scenes } from './harness.ts'
 import { peakRss } from './limits.ts'
+import { resultOf } from './results.ts'
 
 const lanes = 100
 const stepsOfRun = 10

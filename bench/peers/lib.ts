@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { measureFsyncRate, peakRss } from '../limits.ts'
-import { payload } from '../report.ts'
+import { resultOf, type StepResult } from '../results.ts'
 
 /** The work inside a durable step: gives the result that the engine must store. `run` names the run, `i` the step. */
 export type Body = (run: string, i: number) => StepResult
@@ -104,19 +104,6 @@ export async function eachOf<T>(items: readonly T[], limit: number, one: (item: 
     }
   }
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
-}
-
-const results = new Map<string, StepResult>()
-
-/** A result whose JSON is `bytes` long. Made once: making it is not what is measured. */
-export function resultOf(i: number, bytes: number): StepResult {
-  const key = `${i} ${bytes}`
-  let result = results.get(key)
-  if (result === undefined) {
-    const empty = JSON.stringify({ i, text: '' }).length
-    results.set(key, (result = { i, text: payload(bytes - empty, i) }))
-  }
-  return result
 }
 
 async function chain(order: Order, peer: Peer): Promise<void> {

@@ -1,15 +1,13 @@
 import type { ForkDeps, ForkOptions } from './app/fork.ts'
 import type { ArchiveOptions, ArchivePlace, ArchiveReport, RestoreReport } from './archive-store.ts'
 import type { CopyOptions } from './copy-store.ts'
-import type { JsonObject } from './core/json.ts'
 import type { TransferCount } from './core/transfer.ts'
-import type { Actor } from './core/record.ts'
-import type { DecideOptions } from './gateway/decisions.ts'
+import type { DecideOptions, EscalateOptions } from './gateway/decisions.ts'
 import type { DryRunOptions } from './gateway/dry-guard.ts'
 import type { House, PolicyAnswer, PolicyCase } from './gateway/dry-run.ts'
 import type { FromAiSdkOptions } from './models/from-ai-sdk.ts'
 import type { Env } from './models/keys.ts'
-import type { ToolAcceptance } from './policy/accepted.ts'
+import type { AcceptanceOptions, ToolAcceptance } from './policy/accepted.ts'
 import type { Halt, HaltOrder, HaltTarget } from './policy/halts.ts'
 import type { Ledger } from './ports/ledger.ts'
 import type { Model } from './ports/model.ts'
@@ -69,17 +67,7 @@ export async function decideApproval(ledger: Ledger, o: DecideOptions): Promise<
  * Asks another group instead: the named one, or the next of the chain.
  * @throws APPROVAL_UNKNOWN, APPROVAL_DECIDED, INPUT_INVALID when there is no next one and none was named
  */
-export async function escalateApproval(
-  ledger: Ledger,
-  o: {
-    readonly tenant: string
-    readonly id: string
-    readonly by: Actor
-    readonly group?: string
-    readonly reason?: string
-    readonly at: number
-  },
-): Promise<{ readonly group: string }> {
+export async function escalateApproval(ledger: Ledger, o: EscalateOptions): Promise<{ readonly group: string }> {
   return await (await import('./gateway/decisions.ts')).escalateApproval(ledger, o)
 }
 
@@ -112,12 +100,7 @@ export async function recordToolAcceptance(
   ledger: Ledger,
   tenant: string,
   its: Omit<ToolAcceptance, 'ref'>,
-  o: {
-    /** 32 random hexadecimal digits. */
-    readonly salt: string
-    /** What must not be written; nothing is hidden unless said. */
-    readonly redact?: (payload: JsonObject) => JsonObject
-  },
+  o: AcceptanceOptions,
 ): Promise<void> {
   await (await import('./policy/accepted.ts')).recordToolAcceptance(ledger, tenant, its, o)
 }

@@ -87,21 +87,20 @@ export async function decideApproval(ledger: Ledger, o: DecideOptions): Promise<
 
 const byAnswer = { happened: 'approved', repeat: 'corrected', 'give-up': 'rejected' } as const
 
+export interface EscalateOptions {
+  readonly tenant: string
+  readonly id: string
+  readonly by: Actor
+  readonly group?: string
+  readonly reason?: string
+  readonly at: number
+}
+
 /**
  * Asks another group instead: the named one, or the next of the chain.
  * @throws APPROVAL_UNKNOWN, APPROVAL_DECIDED, INPUT_INVALID when there is no next one and none was named
  */
-export async function escalateApproval(
-  ledger: Ledger,
-  o: {
-    readonly tenant: string
-    readonly id: string
-    readonly by: Actor
-    readonly group?: string
-    readonly reason?: string
-    readonly at: number
-  },
-): Promise<{ readonly group: string }> {
+export async function escalateApproval(ledger: Ledger, o: EscalateOptions): Promise<{ readonly group: string }> {
   const row = await pending(ledger, o.tenant, o.id)
   const group = o.group ?? (await nextGroup(ledger, row))
   if (group === undefined)

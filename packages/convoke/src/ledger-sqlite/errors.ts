@@ -75,16 +75,32 @@ function isFull(dir: string): boolean {
   }
 }
 
+interface Place {
+  readonly tenant: string
+  readonly name: string
+}
+
+const proofNext = 'compare with `convoke audit verify`, then restore the store from a backup'
+
 /** A record that is not what was written. */
-export function corrupt(
-  { tenant, name }: { readonly tenant: string; readonly name: string },
-  seq: number,
-  why: string,
-): ConvokeError {
+export function corrupt({ tenant, name }: Place, seq: number, why: string): ConvokeError {
   return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq}: ${why}`, {
     details: { tenant, stream: name, seq, fault: why },
     next: proofNext,
   })
 }
 
-export const proofNext = 'compare with `convoke audit verify`, then restore the store from a backup'
+/** `found` stands where record `seq` should. */
+export function missing({ tenant, name }: Place, seq: number, found: number): ConvokeError {
+  return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq} is missing`, {
+    details: { tenant, stream: name, seq, fault: `seq ${found} follows ${seq - 1}` },
+    next: proofNext,
+  })
+}
+
+export function unsupported({ tenant, name }: Place, seq: number, version: number): ConvokeError {
+  return new ConvokeError('RECORD_UNSUPPORTED', `${name}@${seq} has version ${version}, known is 1`, {
+    details: { tenant, stream: name, seq, version },
+    next: 'update Convoke',
+  })
+}

@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { ConvokeError } from '../core/errors.ts'
 import { runIdOf } from '../core/projections.ts'
-import { headerHolds } from '../core/record.ts'
-import type { LedgerRecord } from '../core/record.ts'
+import { headerHolds, type LedgerRecord } from '../core/record.ts'
 import type { Ahead, AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
@@ -95,6 +94,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
   /** Headers are proved here while further pages come, payloads in the ledger's thread while the caller begins. */
   async function readAhead(ref: StreamRef, { outline = false }: { outline?: boolean } = {}): Promise<Ahead> {
     checkRef(ref)
+    const place = { tenant: ref.tenant, name: ref.stream }
     const reader = ++readers
     const ask = (from: number): Promise<Page> =>
       client.call('readAhead', reader, ref.tenant, ref.stream, from, aheadSize, outline)
@@ -106,15 +106,19 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
         const page: Page = await coming
         coming = page.next === undefined ? undefined : ask(page.next)
         if (coming === undefined) proved = page.proved === true ? Promise.resolve() : prove()
-        for (const { record } of fromPage(page, ref, shapes)) {
+        const found = fromPage(page, ref, shapes)
+        if (found.length !== page.count)
+          throw corrupt(place, records.length + 1, 'the page holds more than its records')
+        for (const { record } of found) {
           if (page.proved !== true && !headerHolds(record))
-            throw corrupt({ ...ref, name: ref.stream }, record.seq, 'the header does not match the hash')
+            throw corrupt(place, record.seq, 'the header does not match the hash')
           records.push(record)
         }
       }
     } catch (error) {
-      // What cannot be put together is most likely not what was written.
-      await (proved ?? prove())
+      // What cannot be put together is most likely not what was written: reading it with its proof says what, and where.
+      await (proved ?? prove()).catch(() => undefined)
+      await read(ref, { outline, limit: Infinity })
       throw error
     }
     return { records, proved: proved ?? prove() }

@@ -5,7 +5,7 @@ import { ConvokeError } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
 import { emptyHash, emptyHead, type Head } from '../core/record.ts'
 import type { Blobs } from './blobs.ts'
-import { corrupt, proofNext } from './errors.ts'
+import { corrupt, missing, unsupported } from './errors.ts'
 import type { Page } from './protocol.ts'
 import { hexOf } from './streams.ts'
 import { causesAsHashed, parseShape } from './wire.ts'
@@ -120,20 +120,6 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     return hexOf((findHash.get(stream, seq - 1) as { hash: Uint8Array } | undefined)?.hash)
   }
 
-  function unsupported({ tenant, name }: Place, seq: number, version: number): ConvokeError {
-    return new ConvokeError('RECORD_UNSUPPORTED', `${name}@${seq} has version ${version}, known is 1`, {
-      details: { tenant, stream: name, seq, version },
-      next: 'update Convoke',
-    })
-  }
-
-  function gap({ tenant, name }: Place, seq: number, found: number): ConvokeError {
-    return new ConvokeError('LEDGER_CORRUPT', `${name}@${seq} is missing`, {
-      details: { tenant, stream: name, seq, fault: `seq ${found} follows ${seq - 1}` },
-      next: proofNext,
-    })
-  }
-
   /** The hashes that a row's list of blobs stands for. */
   function hashesOf(list: string): string {
     return JSON.stringify((JSON.parse(list) as number[]).map((id) => blobs.hash(id)))
@@ -185,6 +171,8 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     let hashes: string
     try {
       hashes = list === null ? '0' : hashesOf(list)
+      // What stands in the text unquoted is what it has to be: else it could pass for other members, or other records.
+      if (![position, seq, epoch, at, shape].every(Number.isFinite) || !areCauses(causes)) throw new Error()
     } catch {
       throw corrupt(place, seq, 'the record cannot be decoded')
     }
@@ -215,7 +203,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         break
       }
       const seq = row[1]
-      if (!outline && seq !== next) throw gap(place, next, seq)
+      if (!outline && seq !== next) throw missing(place, next, seq)
       const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
       if (!later(row, prev, place)) prove(place, row, prev)
       const text = textOf(row, prev === hash ? undefined : prev, place)
@@ -333,6 +321,13 @@ interface Unproved {
 
 function charsOf(row: Row): number {
   return 400 + (typeof row[11] === 'string' ? row[11].length : 0)
+}
+
+/** Most have one cause of the run's own. @throws SyntaxError */
+function areCauses(text: string | null): boolean {
+  if (text === null || /^\["[a-z]@\d+"\]$/.test(text)) return true
+  const items: unknown = JSON.parse(text)
+  return Array.isArray(items) && items.every((item) => typeof item === 'string')
 }
 
 /** An erased payload's salt went with it. */

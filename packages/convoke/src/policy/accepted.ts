@@ -31,6 +31,13 @@ export interface ToolAcceptance {
 
 const longest = 20_000
 
+export interface AcceptanceOptions {
+  /** 32 random hexadecimal digits. */
+  readonly salt: string
+  /** What must not be written; nothing is hidden unless said. */
+  readonly redact?: (payload: JsonObject) => JsonObject
+}
+
 /**
  * Writes down that a person accepts a tool. The same again, by the same person and with nothing accepted in between, is
  * one record: whoever was interrupted before the pins were written does it again.
@@ -39,12 +46,7 @@ export async function recordToolAcceptance(
   ledger: Ledger,
   tenant: string,
   its: Omit<ToolAcceptance, 'ref'>,
-  o: {
-    /** 32 random hexadecimal digits. */
-    readonly salt: string
-    /** What must not be written; nothing is hidden unless said. */
-    readonly redact?: (payload: JsonObject) => JsonObject
-  },
+  o: AcceptanceOptions,
 ): Promise<void> {
   const { tool, server, was, hash, reasons, rivals, difference, by, at } = its
   const payload: JsonObject = {

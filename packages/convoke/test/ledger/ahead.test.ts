@@ -52,6 +52,11 @@ describe('records ahead of their proof', () => {
     ['a value', `UPDATE records SET payload = replace(payload, 'xxx', 'xyx') WHERE path = 's1200'`],
     ['the name of a step, which replay cannot follow', `UPDATE records SET path = 'other' WHERE path = 's1200'`],
     ['text that is not JSON', `UPDATE records SET payload = '{' WHERE path = 's1200'`],
+    ['causes that are not JSON', `UPDATE records SET causes = '[' WHERE path = 's1200'`],
+    ['causes that are more', `UPDATE records SET causes = '0,0,0,"",0,null,1],[0,1,1,1,1,0,0,0' WHERE path = 's1200'`],
+    ['a time that is more', `UPDATE records SET at = '1,1,0,0,0,0,0,"",0,null,1],[0,1,1' WHERE path = 's1200'`],
+    ['other causes', `UPDATE records SET causes = replace(causes, '@', '@1') WHERE path = 's1200'`],
+    ['a shape', `UPDATE shapes SET text = '[1' WHERE id = (SELECT shape FROM records WHERE path = 's1200')`],
     ['text that is more than one record', `UPDATE records SET payload = 'null,1],[0' WHERE path = 's1200'`],
   ])('are not followed when they are not what was written: %s', async (_, change) => {
     const dir = await begun(1_500)
