@@ -46,6 +46,8 @@ export interface HandleDeps {
   readonly wake: (ref: StreamRef) => Promise<void>
   /** Calls back after anything that may have changed the run's status. */
   readonly onStatus: (ref: StreamRef, listener: StatusListener) => () => void
+  /** Whether `onStatus` will tell of the run's next change for certain, so that nobody need look before. */
+  readonly isTold: (ref: StreamRef) => boolean
   readonly digestOf: (workflow: string) => { readonly version: string; readonly digest: string } | undefined
   readonly outputOf?: OutputOf | undefined
 }
@@ -81,9 +83,9 @@ export function runHandle<O>(deps: HandleDeps, tenant: string, run: string): Run
       changed?.()
     })
     try {
-      for (;;) {
+      for (let told = deps.isTold(ref); ; told = false) {
         dirty = false
-        const found = end ?? (await look())
+        const found = end ?? (told ? undefined : await look())
         if (found !== undefined) return found
         if (!dirty) await new Promise<void>((resolve) => (changed = resolve))
       }

@@ -6,6 +6,7 @@ import { assertGrants, type Grant } from '../grants/grant.ts'
 import type { Dispatcher } from '../ports/dispatcher.ts'
 import type { Ledger, Lease } from '../ports/ledger.ts'
 import type { Ids } from '../ports/runtime.ts'
+import { createBegun } from '../replay/begun.ts'
 import { drive } from '../replay/drive.ts'
 import type { Runtime } from '../replay/runtime.ts'
 import { beginRun, prepareRun } from '../replay/start.ts'
@@ -74,11 +75,15 @@ export function openedApp(o: {
 }): OpenedApp {
   const { parts, workflows, coming, extend } = o
   const status = statusBoard()
+  const begun = createBegun(() => parts.clock.monotonic())
   let working: Promise<Dispatcher> | undefined
   let closed = false
 
   const open = coming.then((ledger): Open => {
-    ledger.onChange((changed) => status.anyChanged(changed))
+    ledger.onChange((changed) => {
+      status.anyChanged(changed)
+      begun.touch(changed)
+    })
     const handles: HandleDeps = {
       ledger,
       clock: parts.clock,
@@ -89,6 +94,7 @@ export function openedApp(o: {
         await (await working)?.wake(ref)
       },
       onStatus: (ref, listener) => status.on(ref, listener),
+      isTold: (ref) => status.isTold(ref),
       digestOf: (name) => workflows.get(name),
       outputOf: parts.outputOf,
     }
@@ -106,6 +112,7 @@ export function openedApp(o: {
       ids: parts.ids,
       live: parts.live,
       probe: parts.probe,
+      begun,
       redact: parts.redact,
       workflows,
       extend,
@@ -156,11 +163,18 @@ export function openedApp(o: {
         parts,
       )
       const { ledger, leases, handles } = await open
-      const begun = beginRun(prepared, ledger)
+      const ref = { tenant, stream: runStream(run) }
+      if (parts.drives) begun.add(ref, prepared.records)
+      const beginning = beginRun(prepared, ledger)
       // The first time, the worker is registered by the commit that begins the run.
       if (parts.drives && working === undefined) leases.current().catch(() => undefined)
-      await begun
-      if (parts.drives) await (await work()).wake({ tenant, stream: runStream(run) })
+      const { existed } = await beginning.catch((error: unknown) => {
+        begun.drop(ref)
+        throw error
+      })
+      if (existed) begun.drop(ref)
+      else if (parts.drives) status.begun(ref)
+      if (parts.drives) await (await work()).wake(ref)
       return runHandle(handles, tenant, run)
     },
     run: async (id) => runHandle((await open).handles, parts.tenant, id),

@@ -14,6 +14,10 @@ export type StatusListener = (last?: Entry) => void
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
   on(ref: StreamRef, listener: StatusListener): () => void
+  /** This run was begun here. */
+  begun(ref: StreamRef): void
+  /** Whether whoever waits will be called when the run's status changes: it is driven here, or nothing has touched it yet. */
+  isTold(ref: StreamRef): boolean
   /** This run is driven here from now on, until it is said to have changed. */
   driven(ref: StreamRef): void
   /** This run has changed. */
@@ -31,10 +35,14 @@ const spacingMs = 0.5
 const maxSpacingMs = 5_000
 /** So few are called at once. */
 const few = 16
+/** Runs begun here that are known to be untouched; of others somebody looks. */
+const most = 4_096
 
 export function statusBoard(): StatusBoard {
   const listeners = new Map<string, Set<StatusListener>>()
   const driven = new Set<string>()
+  /** Begun here, and nobody has said anything of them since. */
+  const untouched = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
   let slow: NodeJS.Timeout | undefined
@@ -75,8 +83,13 @@ export function statusBoard(): StatusBoard {
         if (left.size === 0) listeners.delete(key)
       }
     },
+    begun(ref) {
+      if (untouched.size < most) untouched.add(keyOf(ref))
+    },
+    isTold: (ref) => driven.has(keyOf(ref)) || untouched.has(keyOf(ref)),
     driven(ref) {
       driven.add(keyOf(ref))
+      untouched.delete(keyOf(ref))
     },
     changed(ref) {
       driven.delete(keyOf(ref))
@@ -87,9 +100,12 @@ export function statusBoard(): StatusBoard {
     },
     anyChanged(changed) {
       if (changed !== undefined) {
-        callOthers(new Set(changed.map(({ tenant, stream }) => keyOf({ tenant, stream: runStream(runIdOf(stream)) }))))
+        const keys = new Set(changed.map(({ tenant, stream }) => keyOf({ tenant, stream: runStream(runIdOf(stream)) })))
+        for (const key of keys) untouched.delete(key)
+        callOthers(keys)
         return
       }
+      untouched.clear()
       if (timer !== undefined || waiting === 0) return
       if (waiting <= few) {
         callOthers()

@@ -30,7 +30,7 @@ export function joinLabels(all: Iterable<Labels>): Labels {
   return result
 }
 
-function joinTwo(a: Labels, b: Labels): Labels {
+export function joinTwo(a: Labels, b: Labels): Labels {
   if (a === b || b === noLabels) return a
   if (a === noLabels) return b
   const integrity = a.integrity === 'untrusted' || b.integrity === 'untrusted' ? 'untrusted' : 'trusted'

@@ -78,16 +78,6 @@ export function runIdOf(stream: string): string {
   return stream.slice(stream.indexOf('/') + 1)
 }
 
-/** Whether a commit that concerned these streams (`undefined`: any) may concern this run: its own stream, or its inbox. */
-export function mayConcern(
-  changed: readonly { readonly tenant: string; readonly stream: string }[] | undefined,
-  run: { readonly tenant: string; readonly stream: string },
-): boolean {
-  if (changed === undefined) return true
-  const id = runIdOf(run.stream)
-  return changed.some(({ tenant, stream }) => tenant === run.tenant && runIdOf(stream) === id)
-}
-
 const ended = {
   'run.completed': 'done',
   'run.failed': 'failed',

@@ -161,6 +161,11 @@ export function bodyOf(record: LedgerRecord): string {
   return (record as { readonly [bodyText]?: string })[bodyText] ?? canonicalize(record.payload)
 }
 
+/** Whether the record was sealed by this process, and is as it was then; one that was read may be sealed as well. */
+export function isSealed(record: LedgerRecord): boolean {
+  return Object.hasOwn(record, bodyText)
+}
+
 const noCauses: readonly Cause[] = Object.freeze([])
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Header = Omit<LedgerRecord, 'payload' | 'salt' | 'hash'>

@@ -9,14 +9,16 @@ import type { Blobs } from './blobs.ts'
 import type { Guards } from './guards.ts'
 import type { Leases } from './leases.ts'
 import { isProjected, type Projections } from './projections.ts'
-import type { WireAppend, WireExtras, WirePost, WireRecord } from './protocol.ts'
+import type { WireAppend, WireBlob, WireExtras, WirePost, WireRecord } from './protocol.ts'
 import { hexOf, type Memory, type Stream } from './streams.ts'
 import type { Transaction } from './transaction.ts'
-import { parseShape, toWire } from './wire.ts'
+import { parseShape, toWire, type Shape } from './wire.ts'
 
 // What goes into streams. Invariants: a record is inserted only at head + 1 with the head's hash and the stream's
-// epoch; an append that is refused leaves nothing behind (it is checked before its first write, or has a savepoint);
-// the same records again change nothing.
+// epoch; an append that is refused leaves nothing behind (it is checked before its first write, or has a savepoint, or
+// its group is taken back and tried call by call); the same records again change nothing.
+
+const manyShapes = 1_000
 
 export interface Appends {
   append(batch: readonly WireAppend[], extras: WireExtras | null): undefined
@@ -46,10 +48,20 @@ export function createAppends(parts: {
       ' VALUES (?, ?, ?, ?, ?, unhex(?), unhex(?), unhex(?), ?, ?, ?, ?, ?, ?, ?)',
   )
   const findHash = db.prepare('SELECT hash FROM records WHERE stream = ? AND seq = ?')
+  const shapes = new Map<string, Shape>()
   const addFold = db.prepare('INSERT OR IGNORE INTO folds(stream, path) VALUES (?, ?)')
   const addDependent = db.prepare('INSERT OR IGNORE INTO dependents(tenant, ref, stream, seq) VALUES (?, ?, ?, ?)')
   const findMessage = db.prepare('SELECT seq FROM messages WHERE stream = ? AND id = ?')
   const addMessage = db.prepare('INSERT INTO messages(stream, id, seq) VALUES (?, ?, ?)')
+
+  /** Shapes are few, but for those with many labels. */
+  function shapeOf(text: string): Shape {
+    const known = shapes.get(text)
+    if (known !== undefined) return known
+    const shape = parseShape(text)
+    if (shapes.size < manyShapes) shapes.set(text, shape)
+    return shape
+  }
 
   /** The records that are not stored yet, after everything that can refuse them. */
   function check(part: WireAppend, stream: Stream | undefined): readonly WireRecord[] {
@@ -155,7 +167,7 @@ export function createAppends(parts: {
   }
 
   function noteProjection(part: Pick<WireAppend, 'tenant' | 'stream'>, stream: Stream, record: WireRecord): void {
-    const shape = parseShape(record[3])
+    const shape = shapeOf(record[3])
     if (!isProjected(part.stream, shape.type)) return
     const whole = {
       ...shape,
@@ -200,6 +212,21 @@ export function createAppends(parts: {
     for (const message of extras?.posts ?? []) postOne(message)
   }
 
+  /** Hardly anything can refuse it once its place and epoch are right, so it has no savepoint of its own. */
+  function appendOne(part: WireAppend, added: readonly WireBlob[]): void {
+    const found = memory.find(part.tenant, part.stream)
+    const records = check(part, found)
+    transaction.unsaved(() => {
+      blobs.put(part.tenant, added)
+      if (records.length === 0) return
+      const stream = found ?? memory.create(part.tenant, part.stream)
+      for (const record of records) {
+        write(part, stream, record)
+        noteProjection(part, stream, record)
+      }
+    })
+  }
+
   function postOne(message: WirePost): Posted {
     if (!message.stream.startsWith('inbox/'))
       throw new ConvokeError('INPUT_INVALID', `${message.stream} is not an inbox`, {
@@ -239,23 +266,15 @@ export function createAppends(parts: {
 
   return {
     append(batch, extras) {
-      const part = batch.length === 1 && extras === null ? batch[0] : undefined
-      const plain = part?.records.every((record) => isPlain(part.stream, record)) === true
-      const stream = plain ? memory.find(part.tenant, part.stream) : undefined
       transaction.grow()
-      if (part === undefined || stream === undefined) {
-        transaction.nested(() => appendAll(batch, extras))
-        return undefined
-      }
-      const records = check(part, stream)
-      transaction.unsaved(() => {
-        for (const record of records) write(part, stream, record)
-      })
+      const part = batch.length === 1 ? batch[0] : undefined
+      if (part === undefined || isConditional(extras)) transaction.nested(() => appendAll(batch, extras))
+      else appendOne(part, extras?.blobs ?? [])
       return undefined
     },
     post(message) {
       transaction.grow()
-      return transaction.nested(() => postOne(message))
+      return transaction.unsaved(() => postOne(message))
     },
     copy(tenant, records) {
       for (const [name, record] of records) {
@@ -276,9 +295,6 @@ export function createAppends(parts: {
   }
 }
 
-/** Nothing can refuse it once its place and epoch are right, so it needs no savepoint. */
-function isPlain(stream: string, record: WireRecord): boolean {
-  if (record[8] !== null) return false
-  if (!stream.startsWith('run/')) return true
-  return !record[3].startsWith('[1,"run.') && !record[3].startsWith('[1,"approval.')
+function isConditional(extras: WireExtras | null): boolean {
+  return extras !== null && (extras.guards.length > 0 || extras.posts.length > 0)
 }

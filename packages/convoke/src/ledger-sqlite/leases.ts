@@ -209,7 +209,7 @@ export function createLeases(parts: {
       if (stream === undefined || stream.epoch !== epoch || stream.owner === null) return undefined
       giveBack.run(stream.id)
       stream.owner = null
-      transaction.tell()
+      transaction.tell(tenant, name)
       return undefined
     },
     isAlive,

@@ -10,10 +10,13 @@ import type { Memory } from './streams.ts'
 const manyTold = 256
 
 export interface Transaction {
-  /** Runs in a savepoint; what it throws leaves nothing behind. */
+  /**
+   * Runs in a savepoint; what it throws leaves nothing behind. SQLite copies each page that is changed in one, which
+   * doubles the price of a small write.
+   */
   nested<T>(act: () => T): T
   /** Runs without one; what it throws spoils the whole group, whose members are then tried one by one. */
-  unsaved(act: () => void): void
+  unsaved<T>(act: () => T): T
   /** Others may want to know of this commit: of what concerns this stream, or of anything. */
   tell(tenant?: string, stream?: string): void
   /** Records were added. */
@@ -53,8 +56,9 @@ export function createTransaction(db: DatabaseSync, memory: Memory): Transaction
     },
     unsaved(act) {
       dirty = true
-      act()
+      const value = act()
       dirty = false
+      return value
     },
     tell(tenant, stream) {
       if (told === true) return

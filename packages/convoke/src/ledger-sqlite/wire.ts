@@ -2,7 +2,7 @@ import { canonicalize, deepFreeze, quote } from '../core/canonical.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { noLabels, type Labels } from '../core/labels.ts'
-import { bodyOf, type Actor, type Cause, type CauseKind, type LedgerRecord } from '../core/record.ts'
+import { bodyOf, isSealed, type Actor, type Cause, type CauseKind, type LedgerRecord } from '../core/record.ts'
 import type { AppendOptions, Guard, InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Page, WireBlob, WireExtras, WireGuard, WirePost, WireRecord } from './protocol.ts'
 
@@ -17,8 +17,19 @@ export interface Shape {
   readonly labels: Labels
 }
 
-export function shapeText(r: Pick<LedgerRecord, 'v' | 'type' | 'critical' | 'actor' | 'labels'>): string {
-  return JSON.stringify([r.v, r.type, r.critical, r.actor, r.labels])
+type Shaped = Pick<LedgerRecord, 'v' | 'type' | 'critical' | 'actor' | 'labels'>
+
+let last: { readonly of: Shaped; readonly text: string } | undefined
+
+/** Most records have the shape of the one before. */
+export function shapeText(r: Shaped): string {
+  const of = last?.of
+  const same = of?.type === r.type && of.actor === r.actor && of.labels === r.labels && of.critical === r.critical
+  if (same && of.v === r.v && Object.isFrozen(r.actor) && Object.isFrozen(r.labels))
+    return (last as { text: string }).text
+  const text = JSON.stringify([r.v, r.type, r.critical, r.actor, r.labels])
+  last = { of: { v: r.v, type: r.type, critical: r.critical, actor: r.actor, labels: r.labels }, text }
+  return text
 }
 
 export function parseShape(text: string): Shape {
@@ -89,7 +100,7 @@ const saltForm = /^(?:[0-9a-f]{32})?$/
 
 /** @throws INPUT_INVALID when the record was not sealed */
 export function toWire(record: LedgerRecord): WireRecord {
-  if (!sum.test(record.hash) || !sum.test(record.commitment) || !saltForm.test(record.salt))
+  if (!isSealed(record) && (!sum.test(record.hash) || !sum.test(record.commitment) || !saltForm.test(record.salt)))
     throw new ConvokeError('INPUT_INVALID', `${record.stream}@${record.seq} is not a sealed record`, {
       details: { stream: record.stream, seq: record.seq },
       next: 'seal it: hash and commitment are 64 lower-case hexadecimal digits, the salt 32',

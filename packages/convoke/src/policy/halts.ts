@@ -107,7 +107,10 @@ export function haltBoard(ledger: Ledger, tenant: string, clock: HaltClock): Hal
       watchers.add(watcher)
       if (looking === undefined) {
         looking = new AbortController()
-        off = ledger.onChange(() => void refresh().catch(() => undefined))
+        off = ledger.onChange((changed) => {
+          // A run that is halted is told so in its inbox; what concerns runs alone orders nothing.
+          if (changed?.every(({ stream }) => stream.startsWith('run/')) !== true) refresh().catch(() => undefined)
+        })
         void look(looking.signal)
       }
       return () => {

@@ -87,8 +87,14 @@ async function forkOf(
   }
 }
 
-export function unknownWorkflow(name: string): ConvokeError {
-  return new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${name} in this app`, { next: 'add it to the app' })
+/** `run`: the one that needs it, where it is there already. */
+export function unknownWorkflow(name: string, run?: string): ConvokeError {
+  if (run === undefined)
+    return new ConvokeError('WORKFLOW_UNKNOWN', `no workflow ${name} in this app`, { next: 'add it to the app' })
+  return new ConvokeError('WORKFLOW_UNKNOWN', `run ${run} needs workflow ${name}, which this app does not define`, {
+    details: { run, workflow: name },
+    next: 'add the workflow to the app, or drive the run with the app that has it',
+  })
 }
 
 /** What a run tells its parent at its end. The parent knows it by the id it began with, whoever goes on in its place. */

@@ -8,17 +8,17 @@ import type { StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
 import { giveBack } from './give-back.ts'
-import { childDone } from './children.ts'
-import { codeOf, loadHistory, type History } from './history.ts'
+import { childDone, unknownWorkflow } from './children.ts'
+import { codeOf, historyAtHand, loadHistory, type History } from './history.ts'
 import { openInbox, type Inbox } from './inbox.ts'
-import { summarize } from './mailbox.ts'
+import { waitingFor, type Summary } from './mailbox.ts'
 import { outcomeOf, why, type End, type Successor } from './outcome.ts'
 import { lastInLine } from './pacing.ts'
-import { Pace } from './rest.ts'
+import { Pace, type Resting } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
 import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
-import { inherited, startRecords } from './start.ts'
+import { successorOf } from './start.ts'
 import { settleActing, stopByOrder } from './stopping.ts'
 import { tenantKey } from './tenant-key.ts'
 import type { AnyWorkflow } from './workflow.ts'
@@ -52,7 +52,7 @@ export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSigna
 }
 
 /** One incarnation of a run in this process. Owns the engine and sequencer it makes; leaves nothing behind. */
-class Drive {
+class Drive implements Resting {
   readonly #rt: Runtime
   readonly #ref: StreamRef
   readonly #signal: AbortSignal
@@ -64,6 +64,8 @@ class Drive {
   #end: End | undefined
   #crashed: Error | undefined
   #epoch = 0
+  /** Whether the inbox has to be looked into before the run goes on. */
+  #unread = true
 
   constructor(runtime: Runtime, ref: StreamRef, signal: AbortSignal) {
     this.#rt = runtime
@@ -76,7 +78,11 @@ class Drive {
     const { ledger, clock } = this.#rt
     const claim = await ledger.claim(this.#ref, this.#rt.lease.worker)
     this.#epoch = claim.epoch
-    const history = (this.#history = await loadHistory(ledger, this.#ref.tenant, this.#runId))
+    const fresh = this.#rt.begun?.get(this.#ref, claim)
+    const history = (this.#history =
+      fresh === undefined
+        ? await loadHistory(ledger, this.#ref.tenant, this.#runId)
+        : await historyAtHand(fresh.records, ledger, this.#ref.tenant, this.#runId))
     if (/^run\.(completed|failed|cancelled|continued)$/.test(history.last.record.type)) {
       await history.proved
       return this.#release('done')
@@ -85,15 +91,7 @@ class Drive {
     const started = history.started.payload
     const name = started['workflow'] as string
     const workflow = this.#rt.workflows.get(name)
-    if (workflow === undefined)
-      throw new ConvokeError(
-        'WORKFLOW_UNKNOWN',
-        `run ${this.#runId} needs workflow ${name}, which this app does not define`,
-        {
-          details: { run: this.#runId, workflow: name },
-          next: 'add the workflow to the app, or drive the run with the app that has it',
-        },
-      )
+    if (workflow === undefined) throw unknownWorkflow(name, this.#runId)
     const key = await tenantKey(ledger, this.#ref.tenant)
     const keyed = hmacKey(key)
     this.#sequencer = new Sequencer({
@@ -115,13 +113,17 @@ class Drive {
       live: this.#rt.live,
       keyed,
       seed: started['seed'] as string,
-      actor: { kind: 'orchestrator', id: workflow.name, version: workflow.version },
+      // Frozen, so that what it looks like in a record is written once.
+      actor: Object.freeze({ kind: 'orchestrator', id: workflow.name, version: workflow.version }),
       reuse: reuseFrom(history),
       supersede: history.supersede,
     })
     const ring = (): void => this.#engine.ring()
     this.#signal.addEventListener('abort', ring)
     this.#inbox = openInbox(this.#rt, this.#engine, history)
+    // From here on the inbox hears of changes itself.
+    this.#unread = fresh?.touched ?? true
+    this.#rt.begun?.drop(this.#ref)
     const unwatch = await this.#rt.supervise?.(this.#ref, (error) => this.#engine.stop(error))
     try {
       void this.#code(workflow, { runtime: this.#rt, tenant: this.#ref.tenant, run: this.#runId, keyed, history })
@@ -132,6 +134,18 @@ class Drive {
       this.#signal.removeEventListener('abort', ring)
       if (!this.#engine.ended.signal.aborted) this.#engine.ended.abort(letGo)
     }
+  }
+
+  // ---- how it rests -------------------------------------------------------------------------------------------------
+
+  get hurries(): boolean {
+    return this.#engine.hurries
+  }
+  get ready(): boolean {
+    return this.#engine.ready || (this.#end !== undefined && !this.#engine.replaying)
+  }
+  yields(): void {
+    this.#sequencer.flow()
   }
 
   // ---- workflow code ------------------------------------------------------------------------------------------------
@@ -153,12 +167,16 @@ class Drive {
     const pace = new Pace(this.#rt.clock)
     let live = false
     for (;;) {
-      await pace.rest(engine)
+      // What was begun or is done has given the code nothing yet: then it rests as it did before.
+      if (engine.stirred || engine.hurries) {
+        await pace.rest(this)
+        engine.stirred = false
+      }
       if (this.#crashed !== undefined) throw this.#crashed
       if (this.#sequencer.lost !== undefined) throw this.#sequencer.lost
       try {
         if (engine.stopped !== undefined) throw engine.stopped
-        if (await engine.replayNext(() => this.#end !== undefined)) continue
+        if (engine.replaying && (await engine.replayNext(() => this.#end !== undefined))) continue
       } catch (error) {
         return await this.#stop(workflow, error)
       }
@@ -168,16 +186,17 @@ class Drive {
         if (/^run\.(parked|stopped)$/.test(this.#history.last.record.type))
           this.#sequencer.enqueue(this.#draft('run.resumed', {}))
         this.#adopt(workflow)
-        if (await this.#inbox.read()) continue
+        if (this.#unread && (await this.#inbox.read())) continue
       }
       if (this.#signal.aborted) return await this.#interrupt()
       if (this.#inbox.changed() && (await this.#inbox.read())) continue
-      const did = engine.liveNext(true)
-      if (did !== 'nothing') continue
+      if (engine.liveNext(true) !== 'nothing') continue
       if (this.#end !== undefined) return await this.#finish(this.#end)
-      const parked = await this.#park()
-      if (parked === 'parked') return 'parked'
-      if (parked === 'advanced') continue
+      const waiting = engine.busy ? undefined : waitingFor(engine.claims.values())
+      if (waiting !== undefined && (waiting.next === undefined || waiting.next - this.#rt.clock.now() >= holdMs)) {
+        if (await this.#park(waiting)) return 'parked'
+        continue
+      }
       if (this.#sequencer.dirty) this.#sequencer.durable().catch(() => engine.ring())
       await engine.bell.next()
     }
@@ -267,36 +286,17 @@ class Drive {
     return this.#release('done')
   }
 
-  async #continue(draft: Draft, { workflow, input }: Successor): Promise<DriveResult> {
-    const started = this.#history.started.payload
-    const run = `${this.#runId.replace(/~\d+$/, '')}~${Number(/~(\d+)$/.exec(this.#runId)?.[1] ?? 1) + 1}`
-    const parent = started['parent'] as string | undefined
-    const fresh = startRecords(
-      {
-        tenant: this.#ref.tenant,
-        run,
-        workflow,
-        input,
-        actor: this.#engine.o.actor,
-        labels: draft.labels,
-        continues: this.#runId,
-        root: (started['root'] as string | undefined) ?? this.#runId,
-        ...inherited(started),
-        ...(parent === undefined ? {} : { parent: { run: parent, path: started['parentPath'] as string } }),
-      },
-      this.#rt,
-    )
-    return this.#done({ ...draft, payload: { next: run } }, { others: [fresh.append], blobs: fresh.blobs })
+  async #continue(draft: Draft, next: Successor): Promise<DriveResult> {
+    const began = { tenant: this.#ref.tenant, run: this.#runId, started: this.#history.started.payload }
+    const { run, append, blobs } = successorOf(began, next, draft, this.#rt)
+    return this.#done({ ...draft, payload: { next: run } }, { others: [append], blobs })
   }
 
   // ---- parking and the inbox ----------------------------------------------------------------------------------------
 
-  async #park(): Promise<'parked' | 'advanced' | 'busy'> {
+  /** False when something came in meanwhile. */
+  async #park({ kind, next }: Summary): Promise<boolean> {
     const engine = this.#engine
-    const claims = [...engine.claims.values()].filter((c) => c.operation.orchestrate === undefined)
-    if (claims.length === 0 || engine.busy || claims.some((c) => c.waits.length === 0)) return 'busy'
-    const { kind, next } = summarize(claims.flatMap((c) => c.waits))
-    if (next !== undefined && next - this.#rt.clock.now() < holdMs) return 'busy'
     // From here on no timer may set an executor going: once the run is parked, it belongs to whoever wakes it.
     engine.gate.close()
     await this.#sequencer.durable()
@@ -313,10 +313,10 @@ class Drive {
       if (!isConvokeError(error, 'INBOX_ADVANCED')) throw error
       engine.gate.open()
       await this.#inbox.read()
-      return 'advanced'
+      return false
     }
     await this.#release('parked')
-    return 'parked'
+    return true
   }
 
   #draft(type: string, payload: JsonObject, labels?: Labels): Draft {

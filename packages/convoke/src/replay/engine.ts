@@ -53,6 +53,8 @@ export class Engine implements EngineHandle, TaskHost {
   time: number
   cancelled: InboxMessage | undefined
   inboxRead = 0
+  /** Whether something has happened since the code came to rest that may have set it, or what waits, going. */
+  stirred = true
   stopped: Error | undefined
 
   readonly #claims: Claims
@@ -223,7 +225,7 @@ export class Engine implements EngineHandle, TaskHost {
     claim.state = 'completed'
     claim.waits.length = 0
     this.#completed.push(claim)
-    this.ring()
+    this.bell.ring()
   }
 
   /** Takes a message that was copied into this run, or into the ancestor it shares records with. */
@@ -239,6 +241,7 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   ring(): void {
+    this.stirred = true
     this.bell.ring()
   }
 
@@ -300,6 +303,7 @@ export class Engine implements EngineHandle, TaskHost {
     const op = claim.operation
     const origin = { ref: refOf(source), labels: source.labels }
     this.#remove(claim)
+    this.stirred = true
     this.time = record.at
     claim.scope.finished(origin.ref, joinLabels([origin.labels, claim.highWater]), claim.builtOn)
     const failed = payload['error'] as unknown as ErrorData | undefined

@@ -99,7 +99,22 @@ export interface Superseded {
 }
 
 export async function loadHistory(ledger: Ledger, tenant: string, run: string): Promise<History> {
-  const { own, proved } = await readOwn(ledger, tenant, runStream(run))
+  return await historyOf(await readOwn(ledger, tenant, runStream(run)), ledger, tenant, run)
+}
+
+/** Of records that this process has written itself. @throws RECORD_UNSUPPORTED */
+export async function historyAtHand(
+  records: readonly LedgerRecord[],
+  ledger: Ledger,
+  tenant: string,
+  run: string,
+): Promise<History> {
+  const own: Entry[] = []
+  for (const record of records) own.push(entryAtHand(record) ?? (await entryOf(ledger, record)))
+  return await historyOf({ own, proved: Promise.resolve() }, ledger, tenant, run)
+}
+
+async function historyOf({ own, proved }: Own, ledger: Ledger, tenant: string, run: string): Promise<History> {
   const started = own[0]
   if (started === undefined)
     throw new ConvokeError('RUN_UNKNOWN', `no run ${run}`, { details: { run }, next: 'convoke runs' })
@@ -127,11 +142,12 @@ export function codeOf({ entries, started }: History): JsonObject {
   return entries.findLast((e) => e.record.type === 'run.adopted')?.payload ?? started.payload
 }
 
-async function readOwn(
-  ledger: Ledger,
-  tenant: string,
-  stream: string,
-): Promise<{ readonly own: readonly Entry[]; readonly proved: Promise<void> }> {
+interface Own {
+  readonly own: readonly Entry[]
+  readonly proved: Promise<void>
+}
+
+async function readOwn(ledger: Ledger, tenant: string, stream: string): Promise<Own> {
   if (ledger.readAhead === undefined)
     return { own: await readAll(ledger, tenant, stream, { outline: true }), proved: Promise.resolve() }
   const { records, proved } = await ledger.readAhead({ tenant, stream }, { outline: true })

@@ -1,9 +1,10 @@
 import type { Json } from '../core/json.ts'
-import { inboxStream, mayConcern } from '../core/projections.ts'
+import { inboxStream } from '../core/projections.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage, StreamRef } from '../ports/ledger.ts'
 import type { Engine } from './engine.ts'
 import { entryOf, type History } from './history.ts'
+import { newsOf } from './news.ts'
 import type { Runtime } from './runtime.ts'
 
 const checkMs = 100
@@ -26,8 +27,7 @@ export function openInbox(runtime: Runtime, engine: Engine, history: History): I
   const own = history.started.record.stream
   let dirty = false
   let timer: NodeJS.Timeout | undefined
-  const unsubscribe = ledger.onChange((changed) => {
-    if (!mayConcern(changed, ref)) return
+  const unsubscribe = newsOf(ledger).watch(ref, () => {
     timer ??= setTimeout(() => {
       timer = undefined
       dirty = true

@@ -1,7 +1,7 @@
 import type { ParkKind } from '../core/projections.ts'
 import type { LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
-import type { Waiting } from './claim.ts'
+import type { Claim, Waiting } from './claim.ts'
 import type { Message } from './types.ts'
 
 /** Where a message belongs: each kind of message is waited for under its own topic. */
@@ -81,8 +81,26 @@ export class Mailbox {
   }
 }
 
-/** The kind and time that stand for a parked run: the earliest time, and the kind most worth telling a person. */
-export function summarize(waits: Iterable<Waiting>): { readonly kind: ParkKind; readonly next: number | undefined } {
+/** What stands for all that a parked run waits for. */
+export interface Summary {
+  /** The one most worth telling a person. */
+  readonly kind: ParkKind
+  /** The earliest time. */
+  readonly next: number | undefined
+}
+
+/** Undefined while something that was begun works, and does not wait; or where nothing was. */
+export function waitingFor(claims: Iterable<Claim>): Summary | undefined {
+  const waits: Waiting[] = []
+  for (const { operation, waits: its } of claims) {
+    if (operation.orchestrate !== undefined) continue
+    if (its.length === 0) return undefined
+    waits.push(...its)
+  }
+  return waits.length === 0 ? undefined : summarize(waits)
+}
+
+function summarize(waits: Iterable<Waiting>): Summary {
   const order: readonly ParkKind[] = ['breaker', 'person', 'budget', 'limit', 'signal', 'child', 'timer']
   let kind: ParkKind = 'timer'
   let next: number | undefined

@@ -8,18 +8,21 @@ export class Bell {
   #rung = false
 
   ring(): void {
-    this.#rung = true
-    this.#waiting?.()
+    if (this.#waiting === undefined) {
+      this.#rung = true
+      return
+    }
+    this.#waiting()
+    this.#waiting = undefined
   }
 
   /** Resolves at the first ring since the last call. */
-  async next(): Promise<void> {
-    if (!this.#rung)
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve
-      })
-    this.#waiting = undefined
-    this.#rung = false
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#rung) resolve()
+      else this.#waiting = resolve
+      this.#rung = false
+    })
   }
 }
 

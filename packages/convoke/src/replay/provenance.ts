@@ -1,5 +1,5 @@
 import type { Labels } from '../core/labels.ts'
-import { joinLabels, noLabels } from '../core/labels.ts'
+import { joinLabels, joinTwo, noLabels } from '../core/labels.ts'
 import type { Cause, RecordRef } from '../core/record.ts'
 
 // Where values come from. Results are frozen, so an object that came out of a record stays what it was, and finding it
@@ -60,6 +60,15 @@ export function whyOf(
   more: readonly Cause[],
   dataOnly = false,
 ): Why {
+  if (input.size === 0 && declared.size === 0 && more.length === 0) {
+    const causes: Cause[] = []
+    let seen = noLabels
+    for (const [ref, its] of control) {
+      causes.push({ ref, kind: 'control' })
+      seen = joinTwo(seen, its)
+    }
+    return { causes, labels: dataOnly ? noLabels : seen, highWater: seen }
+  }
   const causes: Cause[] = []
   const labels: Labels[] = []
   const seen: Labels[] = []

@@ -3,6 +3,7 @@ import type { Json } from '../core/json.ts'
 import type { Ledger, Lease, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids, Live } from '../ports/runtime.ts'
+import type { Begun } from './begun.ts'
 import type { History } from './history.ts'
 import type { Extension } from './run.ts'
 import type { Entry } from './types.ts'
@@ -16,6 +17,8 @@ export interface Runtime {
   readonly ids: Ids
   readonly live?: Live | undefined
   readonly probe?: Probe | undefined
+  /** Runs that were begun here and that nobody has driven yet. */
+  readonly begun?: Begun | undefined
   readonly redact: (value: Json) => Json
   readonly workflows: ReadonlyMap<string, AnyWorkflow>
   /** Methods that higher rooms add to every run object, made for one driven run. */

@@ -29,8 +29,8 @@ const gatheredBytes = 8 * 1024 * 1024
  * 1. Records leave in the order they were enqueued; a batch is sent only while no earlier one was refused.
  * 2. The first refusal ends this incarnation: everything enqueued after it is discarded, every wait rejects.
  * 3. Nothing is sent before somebody waits for it or the run comes to rest, so a completion and the next intent share
- *    one append. For what only computes nobody waits: it is sent whenever nothing of the run is under way, and what comes
- *    meanwhile shares the next append.
+ *    one append. For what only computes nobody waits: it is sent when its stretch ends and nothing of the run is under
+ *    way, and what comes meanwhile shares the next append.
  */
 export class Sequencer {
   readonly #o: SequencerOptions
@@ -86,14 +86,19 @@ export class Sequencer {
    */
   completed(draft: Draft, blobs: readonly Blob[] = [], flows = false): Entry {
     const entry = this.enqueue(draft, blobs)
-    if (flows) {
-      if (this.#underWay === 0) this.#send({})
-      else this.#flows = true
-    } else if (this.#alone && this.#records.length === 1) {
+    if (flows) this.#flows = true
+    else if (this.#alone && this.#records.length === 1) {
       this.#ahead = true
       this.#send({})
     }
     return entry
+  }
+
+  /** Sends what only computed, unless something is under way that it can follow. */
+  flow(): void {
+    if (!this.#flows || this.#underWay > 0) return
+    this.#flows = false
+    this.#send({})
   }
 
   /**
@@ -196,9 +201,7 @@ export class Sequencer {
       () => {
         this.#underWay--
         probe?.(`append.after:${type}`)
-        if (!this.#flows || this.#underWay > 0) return
-        this.#flows = false
-        this.#send({})
+        this.flow()
       },
       (error: unknown) => {
         this.#lost ??= error as ConvokeError

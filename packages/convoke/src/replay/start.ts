@@ -3,9 +3,19 @@ import { ConvokeError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { noLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runStream } from '../core/projections.ts'
-import { emptyHead, seal, type Actor, type Blob, type Cause, type LedgerRecord, type Sealed } from '../core/record.ts'
+import {
+  emptyHead,
+  seal,
+  type Actor,
+  type Blob,
+  type Cause,
+  type Draft,
+  type LedgerRecord,
+  type Sealed,
+} from '../core/record.ts'
 import type { InboxMessage, Ledger, StreamAppend } from '../ports/ledger.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
+import type { Successor } from './outcome.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
 export interface RunStart {
@@ -141,6 +151,34 @@ export async function beginRun(prepared: PreparedRun, ledger: Ledger): Promise<{
       next: 'choose another id, or look at it with convoke show',
     })
   }
+}
+
+/** The run that goes on where this one has ended, with its place among others. */
+export function successorOf(
+  began: { readonly tenant: string; readonly run: string; readonly started: JsonObject },
+  { workflow, input }: Successor,
+  by: Pick<Draft, 'actor' | 'labels'>,
+  deps: Omit<StartDeps, 'ledger'>,
+): { readonly run: string; readonly append: StreamAppend; readonly blobs: readonly Blob[] } {
+  const { tenant, started } = began
+  const run = `${began.run.replace(/~\d+$/, '')}~${Number(/~(\d+)$/.exec(began.run)?.[1] ?? 1) + 1}`
+  const parent = started['parent'] as string | undefined
+  const { append, blobs } = startRecords(
+    {
+      tenant,
+      run,
+      workflow,
+      input,
+      actor: by.actor,
+      labels: by.labels,
+      continues: began.run,
+      root: (started['root'] as string | undefined) ?? began.run,
+      ...inherited(started),
+      ...(parent === undefined ? {} : { parent: { run: parent, path: started['parentPath'] as string } }),
+    },
+    deps,
+  )
+  return { run, append, blobs }
 }
 
 async function inputText(

@@ -1,7 +1,7 @@
 import type { Json } from '../../core/json.ts'
 import type { Blob } from '../../core/record.ts'
 import type { Ledger } from '../../ports/ledger.ts'
-import type { Chain } from '../chain.ts'
+import { createChain, type Chain } from '../chain.ts'
 import { claimRun, codeOf, message, person, ref, startRun, tenant, withLedger, type Part } from './support.ts'
 
 async function add(
@@ -165,6 +165,44 @@ export const projecting: Part = ({ describe, it, expect }, open) => {
         const bad = chain.next({ type: 'run.parked', payload: null })
         expect(await codeOf(ledger.append([{ ref: chain.ref, epoch, records: [bad] }]))).toBe('INPUT_INVALID')
         expect(await ledger.head(chain.ref)).toEqual(before)
+      }),
+    )
+
+    it(
+      'refuse one whatever else is asked in the same turn, and do everything else of it once',
+      withLedger(open, async (ledger) => {
+        const chains = Array.from({ length: 6 }, (_, i) => createChain(ref(`run/r${i}`)))
+        const begin = (i: number): Promise<string> => {
+          const chain = chains[i] as Chain
+          // The first of the two is written before the second turns out to be no whole record.
+          const records = [
+            chain.next({ type: 'run.started', payload: { workflow: 'w', version: '1' } }),
+            chain.next(i % 3 === 1 ? { type: 'run.parked', payload: null } : { type: 'run.input' }),
+          ]
+          return codeOf(ledger.append([{ ref: chain.ref, epoch: 0, records }]))
+        }
+        const posted = (id: string): Promise<string> => codeOf(ledger.post(ref('inbox/r0'), message(id)))
+        const codes = await Promise.all([
+          begin(0),
+          posted('m1'),
+          begin(1),
+          begin(2),
+          begin(3),
+          begin(4),
+          posted('m2'),
+          begin(5),
+        ])
+        expect(codes).toEqual(['none', 'none', 'INPUT_INVALID', 'none', 'none', 'INPUT_INVALID', 'none', 'none'])
+        const heads = await ledger.heads(tenant)
+        expect(heads.map(({ stream, seq }) => `${stream} ${seq}`)).toEqual([
+          'inbox/r0 2',
+          'run/r0 2',
+          'run/r2 2',
+          'run/r3 2',
+          'run/r5 2',
+        ])
+        expect((await ledger.runs({ tenant })).map(({ run }) => run).sort()).toEqual(['r0', 'r2', 'r3', 'r5'])
+        expect((await ledger.read(ref('inbox/r0'))).map(({ seq }) => seq)).toEqual([1, 2])
       }),
     )
   })

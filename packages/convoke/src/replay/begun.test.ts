@@ -1,0 +1,155 @@
+import { expect, test } from 'vitest'
+import { begin, flow, newWorld, temporaryFolder } from '../../test/durable/world.ts'
+import type { LedgerRecord } from '../core/record.ts'
+import { openSqliteLedger } from '../ledger-sqlite/index.ts'
+import { createChain } from '../testing/chain.ts'
+import { createMemoryStore } from '../testing/memory-ledger.ts'
+import type { Ledger } from '../ports/ledger.ts'
+import { createBegun } from './begun.ts'
+
+// What this process has just written itself is not read again; what others wrote is.
+
+const ref = (run: string) => ({ tenant: 't', stream: `run/${run}` })
+const inbox = (run: string) => ({ tenant: 't', stream: `inbox/${run}` })
+
+function recordsOf(run: string): readonly [LedgerRecord, LedgerRecord] {
+  const chain = createChain(ref(run))
+  return [chain.next({ type: 'run.started' }), chain.next({ type: 'run.input' })]
+}
+
+test('a run is given by the head that the ledger claims with, until it is driven', () => {
+  const begun = createBegun(() => 0)
+  const records = recordsOf('a')
+  begun.add(ref('a'), records)
+  expect(begun.get(ref('a'), records[1])?.records).toBe(records)
+  expect(begun.get(ref('a'), records[0])).toBeUndefined()
+  expect(begun.get({ tenant: 'other', stream: 'run/a' }, records[1])).toBeUndefined()
+  begun.drop(ref('a'))
+  expect(begun.get(ref('a'), records[1])).toBeUndefined()
+})
+
+test('what comes to its inbox, or to anything, touches it; what comes to its own stream or to others does not', () => {
+  const begun = createBegun(() => 0)
+  const [a, b] = [recordsOf('a'), recordsOf('b')]
+  begun.add(ref('a'), a)
+  begun.add(ref('b'), b)
+  begun.touch([ref('a'), ref('b'), inbox('c')])
+  expect([begun.get(ref('a'), a[1])?.touched, begun.get(ref('b'), b[1])?.touched]).toEqual([false, false])
+  begun.touch([inbox('a')])
+  expect([begun.get(ref('a'), a[1])?.touched, begun.get(ref('b'), b[1])?.touched]).toEqual([true, false])
+  begun.touch(undefined)
+  expect(begun.get(ref('b'), b[1])?.touched).toBe(true)
+})
+
+test('few are kept: those that nobody drives for a minute make room', () => {
+  let now = 0
+  const begun = createBegun(() => now)
+  const records = recordsOf('a')
+  const add = (run: string): boolean => {
+    begun.add(ref(run), records)
+    return begun.get(ref(run), records[1]) !== undefined
+  }
+  let kept = 0
+  while (kept < 100_000 && add(`r${kept}`)) kept++
+  expect(kept).toBe(4_096)
+  now = 59_000
+  expect(add('late')).toBe(false)
+  now = 61_000
+  expect(add('later')).toBe(true)
+})
+
+/** Counts what is asked of a ledger. */
+function counting(ledger: Ledger, asked: Map<string, number>): Ledger {
+  const counted = <A extends readonly unknown[], R>(name: string, act: (...args: A) => R) => {
+    return (...args: A): R => {
+      asked.set(name, (asked.get(name) ?? 0) + 1)
+      return act(...args)
+    }
+  }
+  return {
+    ...ledger,
+    run: counted('run', ledger.run),
+    read: (at, options) => counted(`read ${at.stream}`, ledger.read)(at, options),
+    ...(ledger.readAhead === undefined
+      ? {}
+      : { readAhead: (at, options) => counted(`read ${at.stream}`, ledger.readAhead as never)(at, options) }),
+  } as Ledger
+}
+
+test('a run that was begun here is driven and waited for without reading anything of it', async () => {
+  const dir = temporaryFolder()
+  const asked = new Map<string, number>()
+  const app = newWorld().app([flow('plain', async (run, input) => run.step('a', () => input))], {
+    openLedger: async () => counting(await openSqliteLedger({ dir }), asked),
+  })
+  expect(await (await begin(app, 'plain', 7)).result()).toBe(7)
+  expect([...asked.keys()].filter((name) => name !== 'read policy/halts')).toEqual([])
+  // One that is there already is looked for.
+  expect(await (await begin(app, 'plain', 7)).result()).toBe(7)
+  expect([...asked.keys()]).toContain('read run/r')
+  await expect(begin(app, 'plain', 8)).rejects.toMatchObject({ code: 'RUN_EXISTS' })
+})
+
+test('what came to its inbox before it was driven is there when it begins', async () => {
+  const ran: string[] = []
+  const store = createMemoryStore()
+  const asked = new Map<string, number>()
+  let claiming!: () => void
+  const claimed = new Promise<void>((resolve) => (claiming = resolve))
+  let mayClaim!: () => void
+  const posted = new Promise<void>((resolve) => (mayClaim = resolve))
+  const app = newWorld().app([flow('steps', async (run) => run.step('a', () => ran.push('a')))], {
+    openLedger: async () => {
+      const ledger = counting(store.open(), asked)
+      const claim: Ledger['claim'] = async (at, worker) => {
+        claiming()
+        await posted
+        return await ledger.claim(at, worker)
+      }
+      return { ...ledger, claim }
+    },
+  })
+  const handle = await begin(app, 'steps', null)
+  await claimed
+  const other = newWorld().app([], { openLedger: async () => store.open(), drives: false })
+  await (await other.run('r')).cancel('not needed')
+  mayClaim()
+  await expect(handle.result()).rejects.toMatchObject({ code: 'RUN_CANCELLED' })
+  expect(ran).toEqual([])
+  expect(asked.get('read run/r')).toBeUndefined()
+})
+
+test('a run that another has driven since is read', async () => {
+  const store = createMemoryStore()
+  const asked = new Map<string, number>()
+  let mayClaim!: () => void
+  const gone = new Promise<void>((resolve) => (mayClaim = resolve))
+  let claiming!: () => void
+  const claimed = new Promise<void>((resolve) => (claiming = resolve))
+  const ran: string[] = []
+  const code = flow('two', async (run) => {
+    await run.step('first', () => void ran.push('first'))
+    await run.sleep(3_600_000)
+  })
+  const first = newWorld().app([code], {
+    openLedger: async () => {
+      const ledger = counting(store.open(), asked)
+      const claim: Ledger['claim'] = async (at, worker) => {
+        claiming()
+        await gone
+        return await ledger.claim(at, worker)
+      }
+      return { ...ledger, claim }
+    },
+  })
+  const handle = await begin(first, 'two', null)
+  await claimed
+  const second = newWorld().app([code], { openLedger: async () => store.open() })
+  await second.work()
+  await expect.poll(async () => (await (await second.run('r')).status()).status).toBe('parked')
+  await second.close()
+  mayClaim()
+  await expect.poll(() => asked.get('read run/r')).toBeGreaterThan(0)
+  await expect.poll(async () => (await handle.status()).status).toBe('parked')
+  expect(ran).toEqual(['first'])
+})
