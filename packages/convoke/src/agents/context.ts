@@ -140,7 +140,9 @@ export function agentContext(work: AskWork, collects: boolean): AgentContext {
   return {
     input: work.input,
     role: role.name,
-    signal: scope.controller.signal,
+    get signal(): AbortSignal {
+      return scope.signal
+    },
     step: run.step.bind(run),
     board: run.board,
     log: run.log.bind(run),

@@ -13,16 +13,26 @@ import type { Operation } from './types.ts'
 
 const noOrigins: ReadonlyMap<RecordRef, Origin> = new Map()
 const maxPrints = 1000
+
+/** The runs of a tenant share what they know: steps without arguments have the same fingerprint in all of them. */
+const prints = new WeakMap<(text: string) => string, Map<string, string>>()
+function printsOf(keyed: (text: string) => string): Map<string, string> {
+  let known = prints.get(keyed)
+  if (known === undefined) prints.set(keyed, (known = new Map()))
+  return known
+}
+
 const printedText = 256
 
 /** Makes claims out of operations: path, fingerprint, causes and labels. Owns where delivered values came from. */
 export class Claims {
   readonly #keyed: (text: string) => string
   readonly #provenance = new Provenance()
-  readonly #prints = new Map<string, string>()
+  readonly #prints: Map<string, string>
 
   constructor(keyed: (text: string) => string) {
     this.#keyed = keyed
+    this.#prints = printsOf(keyed)
   }
 
   /** @throws NOT_CANONICAL, NAME_INVALID, STEP_REPEATED; the scope is unchanged then */

@@ -1,5 +1,4 @@
 import { ConvokeError, errorJson, isConvokeError, toErrorData } from '../core/errors.ts'
-import { hmacKey } from '../core/hash.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
@@ -20,7 +19,7 @@ import type { Driven, Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
 import { successorOf } from './start.ts'
 import { settleActing, stopByOrder } from './stopping.ts'
-import { tenantKey } from './tenant-key.ts'
+import { keyedBy } from './tenant-key.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
 export type DriveResult = 'done' | 'parked' | 'lost'
@@ -92,8 +91,7 @@ class Drive implements Resting {
     const name = started['workflow'] as string
     const workflow = this.#rt.workflows.get(name)
     if (workflow === undefined) throw unknownWorkflow(name, this.#runId)
-    const key = await tenantKey(ledger, this.#ref.tenant)
-    const keyed = hmacKey(key)
+    const keyed = await keyedBy(ledger, this.#ref.tenant)
     this.#sequencer = new Sequencer({
       ledger,
       ref: this.#ref,

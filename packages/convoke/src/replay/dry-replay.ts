@@ -1,6 +1,5 @@
 import { canonicalize } from '../core/canonical.ts'
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
-import { hmacKey } from '../core/hash.ts'
 import { runIdOf } from '../core/projections.ts'
 import type { Lease, StreamRef } from '../ports/ledger.ts'
 import { unknownWorkflow } from './children.ts'
@@ -11,6 +10,7 @@ import { rest } from './rest.ts'
 import { reuseFrom } from './reuse.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
+import { keyedBy } from './tenant-key.ts'
 import type { Entry } from './types.ts'
 
 /** What a replay that starts nothing and writes nothing has found. */
@@ -44,7 +44,7 @@ export async function dryReplay(parts: Omit<Runtime, 'lease' | 'live' | 'probe'>
   if (workflow === undefined) throw unknownWorkflow(payload['workflow'] as string)
   const lease: Lease = { worker: 'dry', remaining: () => 0, release: () => Promise.resolve() }
   const { seq, hash } = history.last.record
-  const keyed = hmacKey(await ledger.tenantKey(ref.tenant))
+  const keyed = await keyedBy(ledger, ref.tenant)
   const engine = new Engine({
     ref,
     run,

@@ -40,8 +40,6 @@ export class Engine implements EngineHandle, TaskHost {
   readonly run: string
   readonly seed: string
   readonly root: Scope
-  /** Where compensations run: never given up. */
-  readonly undoScope: Scope
   readonly mailbox: Mailbox = new Mailbox()
   readonly claims: Map<string, Claim> = new Map()
   readonly rollbacks: Rollbacks = new Rollbacks()
@@ -63,6 +61,8 @@ export class Engine implements EngineHandle, TaskHost {
   readonly #awaited = new Awaited()
   readonly #recorded: Recorded
   readonly #settlers = new Settlers()
+  /** Where compensations run: never given up. */
+  #undoing: Scope | undefined
   #delivered = 0
   #computes = false
   #onCancel: (() => void) | undefined
@@ -76,7 +76,6 @@ export class Engine implements EngineHandle, TaskHost {
     this.#recorded = new Recorded(options.history)
     this.time = options.history[0]?.record.at ?? 0
     this.root = new Scope(this, '', undefined).given(options.history)
-    this.undoScope = new Scope(this, '', undefined)
   }
 
   get replaying(): boolean {
@@ -130,7 +129,9 @@ export class Engine implements EngineHandle, TaskHost {
   }
 
   rollback(scope: Scope): Promise<void> {
-    return this.rollbacks.take(scope, (operation) => this.claim(this.undoScope, operation))
+    return this.rollbacks.take(scope, (operation) =>
+      this.claim((this.#undoing ??= new Scope(this, '', undefined)), operation),
+    )
   }
 
   stop(error: Error): void {
@@ -211,7 +212,7 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Paths that were asked for and never awaited. */
   unawaited(): string[] {
-    const pending = [...this.claims.values()].filter((c) => !c.scope.dead && c.scope !== this.undoScope)
+    const pending = [...this.claims.values()].filter((c) => !c.scope.dead && c.scope !== this.#undoing)
     return [...pending.map((c) => c.path), ...this.#awaited.unobserved()]
   }
 

@@ -3,7 +3,7 @@ import type { Claim } from './claim.ts'
 import type { Scope } from './scope.ts'
 
 export function givenUp(scope: Scope): ConvokeError {
-  const reason: unknown = scope.controller.signal.reason
+  const reason: unknown = scope.signal.reason
   return new ConvokeError(
     'SCOPE_CANCELLED',
     `scope ${scope.path === '' ? 'of the run' : scope.path} was given up${reason instanceof Error ? `: ${reason.message}` : ''}`,

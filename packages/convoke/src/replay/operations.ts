@@ -29,9 +29,9 @@ export function stepOperation(
       await (options.pure === true ? task.keepUp() : task.durable())
       const began = task.now()
       if (options.retry === undefined && options.timeout === undefined && task.history.length === 0)
-        return took(task, began, await body(contextOf(task, 1, keyed)))
+        return took(task, began, await body(new Context(task, 1, keyed)))
       return withRetry(task, options.retry, async (attempt) => {
-        const context = contextOf(task, attempt, keyed)
+        const context = new Context(task, attempt, keyed)
         if (options.timeout === undefined) return took(task, began, await body(context))
         const { idempotencyKey } = context
         const timed = (signal: AbortSignal): Promise<unknown> =>
@@ -49,15 +49,22 @@ function took(task: Task, began: number, value: unknown): Completion {
 }
 
 /** Signal and key are made when the body asks for them. */
-function contextOf(task: Task, attempt: number, keyed: (text: string) => string): StepContext {
-  return {
-    attempt,
-    get signal() {
-      return task.signal
-    },
-    get idempotencyKey() {
-      return keyed(`${task.tenant}\n${task.run}\n${task.path}`)
-    },
+class Context implements StepContext {
+  readonly attempt: number
+  readonly #task: Task
+  readonly #keyed: (text: string) => string
+
+  constructor(task: Task, attempt: number, keyed: (text: string) => string) {
+    this.attempt = attempt
+    this.#task = task
+    this.#keyed = keyed
+  }
+
+  get signal(): AbortSignal {
+    return this.#task.signal
+  }
+  get idempotencyKey(): string {
+    return this.#keyed(`${this.#task.tenant}\n${this.#task.run}\n${this.#task.path}`)
   }
 }
 

@@ -42,7 +42,9 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
   const run = {
     id: engine.run,
     tenant: engine.tenant,
-    signal: scope.controller.signal,
+    get signal(): AbortSignal {
+      return scope.signal
+    },
 
     step: (
       name: string,

@@ -55,7 +55,6 @@ export class Scope {
   readonly engine: EngineHandle
   /** Nearest enclosing foldable path, this scope's own included. */
   readonly fold: string | undefined
-  readonly controller: AbortController = new AbortController()
   /** How often each name was used here. */
   readonly names: Map<string, number> = new Map()
   /** Names whose last use is not finished. */
@@ -69,6 +68,8 @@ export class Scope {
   reads: Read[] | undefined
   dead = false
   readonly #began: readonly RecordRef[]
+  #controller: AbortController | undefined
+  #reason: unknown
   #randoms = 0
 
   constructor(
@@ -87,8 +88,17 @@ export class Scope {
     if (parent !== undefined) {
       parent.children.add(this)
       for (const [ref, labels] of parent.frontier) this.frontier.set(ref, labels)
-      if (parent.dead) this.kill(parent.controller.signal.reason)
+      if (parent.dead) this.kill(parent.#reason)
     }
+  }
+
+  /** Aborts when the scope is given up. Made when first asked for: most code never looks. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.dead) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
   }
 
   /** The nearest scope whose writes commit or roll back together. */
@@ -169,9 +179,11 @@ export class Scope {
   }
 
   kill(reason: unknown): void {
-    const first = !this.dead
-    this.dead = true
-    if (first) this.controller.abort(reason)
+    if (!this.dead) {
+      this.dead = true
+      this.#reason = reason
+      this.#controller?.abort(reason)
+    }
     for (const child of this.children) {
       child.kill(reason)
       child.#handUp()

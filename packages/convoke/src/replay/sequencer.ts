@@ -69,7 +69,8 @@ export class Sequencer {
   enqueue(draft: Draft, blobs: readonly Blob[] = []): Entry {
     if (this.#lost !== undefined) throw this.#lost
     const sealed = this.#seal(draft, blobs)
-    this.#head = sealed.record
+    // Not the record itself, which is let go of once it is written.
+    this.#head = { seq: sealed.record.seq, hash: sealed.record.hash }
     this.#records.push(sealed.record)
     this.#blobs.push(...blobs)
     if (sealed.spilled !== undefined) this.#blobs.push(sealed.spilled)
@@ -155,7 +156,7 @@ export class Sequencer {
       throw error
     }
     if (this.#head !== before) throw new Error('a record was enqueued during a guarded append')
-    this.#head = record
+    this.#head = { seq: record.seq, hash: record.hash }
     return { record, payload: record.payload as JsonObject }
   }
 

@@ -63,8 +63,11 @@ test.each(files.filter((file) => file.includes('durable.json')))(
       const app = convoke({ store: async () => ledger, ...options })
       await app.work()
       const result = (await (await app.run(fixture.run)).result()) as Record<string, unknown>
-      // The timer and the child are not of this ledger: what comes of them is new, all else is as it was.
-      expect({ ...result, late: null }).toEqual({ ...value, late: null })
+      // The timer and the child are not of this ledger: what comes of them is new, all else is as it was. A timer that was
+      // set when the history was recorded is over by now, and may win a race that nobody has won in these records.
+      const isWon = records.slice(0, cut).some((record) => record.type === 'race.won')
+      const winner = isWon ? value['winner'] : (expect.stringMatching(/^(fast|slow)$/) as unknown)
+      expect({ ...result, late: null }).toEqual({ ...value, winner, late: null })
       await app.close()
     }
   },
