@@ -20,7 +20,7 @@ import { Sequencer } from './sequencer.ts'
 import { successorOf } from './start.ts'
 import { settleActing, stopByOrder } from './stopping.ts'
 import { keyedBy } from './tenant-key.ts'
-import type { AnyWorkflow } from './workflow.ts'
+import { actorOf, type AnyWorkflow } from './workflow.ts'
 
 export type DriveResult = 'done' | 'parked' | 'lost'
 
@@ -111,8 +111,7 @@ class Drive implements Resting {
       live: this.#rt.live,
       keyed,
       seed: started['seed'] as string,
-      // Frozen, so that what it looks like in a record is written once.
-      actor: Object.freeze({ kind: 'orchestrator', id: workflow.name, version: workflow.version }),
+      actor: actorOf(workflow),
       reuse: reuseFrom(history),
       supersede: history.supersede,
     })

@@ -12,6 +12,7 @@ import type { Runtime } from './runtime.ts'
 import { Sequencer } from './sequencer.ts'
 import { keyedBy } from './tenant-key.ts'
 import type { Entry } from './types.ts'
+import { actorOf } from './workflow.ts'
 
 /** What a replay that starts nothing and writes nothing has found. */
 export interface DryReplay {
@@ -53,7 +54,7 @@ export async function dryReplay(parts: Omit<Runtime, 'lease' | 'live' | 'probe'>
     clock,
     keyed,
     seed: payload['seed'] as string,
-    actor: { kind: 'orchestrator', id: workflow.name, version: workflow.version },
+    actor: actorOf(workflow),
     reuse: reuseFrom(history),
     supersede: history.supersede,
   })

@@ -1,4 +1,5 @@
 import { sha256 } from '../core/hash.ts'
+import type { Actor } from '../core/record.ts'
 
 /** A workflow as the engine needs it. `parse` functions come from the contract's schemas and throw ConvokeErrors. */
 export interface Workflow<I = unknown, O = unknown> {
@@ -16,6 +17,17 @@ export interface Workflow<I = unknown, O = unknown> {
 export interface AnyWorkflow extends Omit<Workflow, 'code' | 'parseInput'> {
   readonly code: (run: never, input: never) => Promise<unknown>
   readonly parseInput: (value: unknown) => Promise<unknown>
+}
+
+const actors = new WeakMap<AnyWorkflow, Actor>()
+
+/** Who acts where a run's own code does. One frozen object for all of its runs: what it looks like is written once. */
+export function actorOf(workflow: AnyWorkflow): Actor {
+  const known = actors.get(workflow)
+  if (known !== undefined) return known
+  const actor: Actor = Object.freeze({ kind: 'orchestrator', id: workflow.name, version: workflow.version })
+  actors.set(workflow, actor)
+  return actor
 }
 
 /** The digest covers the function's own text; a build id covers what it imports. */
