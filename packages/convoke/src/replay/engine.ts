@@ -226,6 +226,8 @@ export class Engine implements EngineHandle, TaskHost {
     claim.state = 'completed'
     claim.waits.length = 0
     this.#completed.push(claim)
+    // Code that claims steps itself has come to its end, perhaps beside other code that goes on; an executor has not.
+    if (claim.operation.orchestrate !== undefined) this.stirred = true
     this.bell.ring()
   }
 
