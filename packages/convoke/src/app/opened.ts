@@ -164,16 +164,11 @@ export function openedApp(o: {
       )
       const { ledger, leases, handles } = await open
       const ref = { tenant, stream: runStream(run) }
-      if (parts.drives) begun.add(ref, prepared.records)
-      const beginning = beginRun(prepared, ledger)
+      const beginning = beginRun(prepared, { ledger, ...(parts.drives ? { begun } : {}) })
       // The first time, the worker is registered by the commit that begins the run.
       if (parts.drives && working === undefined) leases.current().catch(() => undefined)
-      const { existed } = await beginning.catch((error: unknown) => {
-        begun.drop(ref)
-        throw error
-      })
-      if (existed) begun.drop(ref)
-      else if (parts.drives) status.begun(ref)
+      const { existed } = await beginning
+      if (parts.drives && !existed) status.begun(ref)
       if (parts.drives) await (await work()).wake(ref)
       return runHandle(handles, tenant, run)
     },

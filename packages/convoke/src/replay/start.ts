@@ -15,6 +15,7 @@ import {
 } from '../core/record.ts'
 import type { InboxMessage, Ledger, StreamAppend } from '../ports/ledger.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
+import type { Begun } from './begun.ts'
 import type { Successor } from './outcome.ts'
 import type { AnyWorkflow } from './workflow.ts'
 
@@ -54,6 +55,8 @@ export interface StartDeps {
   readonly clock: Clock
   readonly ids: Ids
   readonly redact: (value: Json) => Json
+  /** Told of the run, where this process may drive it. */
+  readonly begun?: Begun | undefined
 }
 
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}$/
@@ -118,7 +121,7 @@ export function startRecords(
  * @throws RUN_EXISTS when the id belongs to another workflow or input
  */
 export async function startRun(start: RunStart, deps: StartDeps): Promise<{ readonly existed: boolean }> {
-  return await beginRun(prepareRun(start, deps), deps.ledger)
+  return await beginRun(prepareRun(start, deps), deps)
 }
 
 /** A run whose records are made and in no ledger yet. */
@@ -131,12 +134,18 @@ export function prepareRun(start: RunStart, deps: Omit<StartDeps, 'ledger'>): Pr
 }
 
 /** @throws RUN_EXISTS, as `startRun` does */
-export async function beginRun(prepared: PreparedRun, ledger: Ledger): Promise<{ readonly existed: boolean }> {
+export async function beginRun(
+  prepared: PreparedRun,
+  { ledger, begun }: Pick<StartDeps, 'ledger' | 'begun'>,
+): Promise<{ readonly existed: boolean }> {
   const { start, append, blobs, records } = prepared
+  // Before anybody can drive it, or write to it.
+  begun?.add(append.ref, records)
   try {
     await ledger.append([append], { blobs })
     return { existed: false }
   } catch (error) {
+    begun?.drop(append.ref)
     if (!(error instanceof ConvokeError) || !['POSITION_STALE', 'EPOCH_STALE'].includes(error.code)) throw error
     const there = await ledger.read(append.ref, { limit: 2 })
     const same =
