@@ -2,6 +2,7 @@ import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, statS
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../core/errors.ts'
+import { projectionVersion } from '../core/projections.ts'
 import { busy, fromSqlite, isBusy, sqliteCode } from './errors.ts'
 import { upgrades } from './upgrades.ts'
 
@@ -73,11 +74,15 @@ function now(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }
 
-/** @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_CORRUPT, LEDGER_FULL */
+/**
+ * With `asItIs`, a store that is there already is taken as it is, and one that is not up to date is refused.
+ * @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_CORRUPT, LEDGER_FULL
+ */
 export function openStore(options: {
   readonly dir: string
   readonly durability: 'full' | 'process-crash-only'
   readonly busyMs: number
+  readonly asItIs?: boolean
 }): DatabaseSync {
   const { dir } = options
   makeFolder(dir)
@@ -96,7 +101,7 @@ export function openStore(options: {
     db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
     db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
-    retry(() => prepare(db, dir), end)
+    retry(() => prepare(db, dir, options.asItIs === true), end)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
     db.exec('PRAGMA busy_timeout = 0')
     syncFolder(dir)
@@ -114,7 +119,7 @@ export function openStore(options: {
   }
 }
 
-function prepare(db: DatabaseSync, dir: string): void {
+function prepare(db: DatabaseSync, dir: string, asItIs: boolean): void {
   db.exec('BEGIN IMMEDIATE')
   try {
     const known = db.prepare(`SELECT count(*) AS n FROM sqlite_schema WHERE name = 'meta'`).get() as { n: number }
@@ -126,11 +131,14 @@ function prepare(db: DatabaseSync, dir: string): void {
           next: 'choose another folder with --store',
         })
       db.exec(tables)
-      db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)').run('format', firstFormat)
+      const note = db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)')
+      note.run('format', firstFormat)
+      note.run('projections', projectionVersion)
     }
     const format = db.prepare(`SELECT value FROM meta WHERE key = 'format'`).get() as { value: number } | undefined
     if (format === undefined || format.value > storeFormat) throw newer(dir, format?.value)
-    upgrade(db)
+    if (asItIs && known.n > 0) checkCurrent(db)
+    else upgrade(db)
     db.exec('COMMIT')
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK')
@@ -145,6 +153,13 @@ function upgrade(db: DatabaseSync): void {
   db.prepare(`INSERT INTO meta(key, value) VALUES ('steps', ?) ON CONFLICT DO UPDATE SET value = excluded.value`).run(
     upgrades.length,
   )
+}
+
+function checkCurrent(db: DatabaseSync): void {
+  const find = db.prepare('SELECT value FROM meta WHERE key = ?')
+  const valueOf = (key: string): number => (find.get(key) as { value: number } | undefined)?.value ?? 0
+  if (valueOf('steps') < upgrades.length || valueOf('projections') !== projectionVersion)
+    throw new Error('the store is not up to date')
 }
 
 export function newer(dir: string, found: number | undefined): ConvokeError {
