@@ -35,8 +35,8 @@ export interface Client {
 }
 
 /**
- * For tests: never in this thread, only in this thread, or in the ledger's thread from the n-th call on. Unless said, in
- * this thread until the other is up.
+ * For tests: never in this thread, only in this thread, or in the ledger's thread from the n-th call on at the latest.
+ * Unless said, in this thread until the other is up.
  */
 export type Where = 'never' | 'only' | number | undefined
 
@@ -163,7 +163,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   function look(request: Request): void {
     if (request[1] === 'register' || request[0] === manyCalls) start()
     if (request[1] === 'interest') interest = request[2]
-    if (typeof where === 'number' ? request[0] >= where : here?.isLong(request)) move()
+    if ((typeof where === 'number' && request[0] >= where) || here?.isLong(request)) move()
   }
 
   async function end(): Promise<void> {
@@ -195,7 +195,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       },
     })
   }
-  const timer = here === undefined ? undefined : setTimeout(start, soonMs).unref()
+  const timer = here === undefined || where !== undefined ? undefined : setTimeout(start, soonMs).unref()
   if (here === undefined) {
     mode = 'thread'
     start()

@@ -236,8 +236,6 @@ export interface WorkerOptions {
   readonly reached?: Int32Array
   /** Set while the client answers a probe. */
   readonly probe?: Int32Array
-  /** Who was first: 1, the thread, which opens the store; or 2, whoever closes the ledger, after which it does not. */
-  readonly gate?: Int32Array
 }
 
 /** Where a test may look at, wait for or kill the ledger. */

@@ -13,7 +13,10 @@ export interface Thread {
   stay(needed: boolean): void
   /** Resolves when it has done what it was told, has closed the store and is gone. */
   close(): Promise<void>
-  /** Ends it as it stands. Resolves when it has nothing of the store any more. */
+  /**
+   * Ends it as it stands; resolves when it is gone. Whoever goes on beside a thread that ends risks V8's life: pages of code
+   * that one isolate gives back, and another takes, are mistaken for each other (CHECK `jit_page.has_value()`).
+   */
   stop(): Promise<void>
 }
 
@@ -26,9 +29,8 @@ export function startThread(o: {
   readonly ended: (error: ConvokeError | undefined) => void
 }): Thread {
   const { url, options, probe, receive, ended } = o
-  const gate = new Int32Array(new SharedArrayBuffer(4))
   const probed = probe === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
-  const workerData: WorkerOptions = { ...options, gate, ...(probed === undefined ? {} : { probe: probed }) }
+  const workerData: WorkerOptions = probed === undefined ? options : { ...options, probe: probed }
   const worker = new Worker(url, { name: 'convoke-ledger', workerData, execArgv: [] })
   const opened = Promise.withResolvers<void>()
   const gone = Promise.withResolvers<void>()
@@ -73,11 +75,8 @@ export function startThread(o: {
       return gone.promise
     },
     async stop() {
-      const opens = Atomics.compareExchange(gate, 0, 0, 2) === 1
-      const end = worker.terminate()
-      // One that has not begun to open the store never will: nobody has to wait for its end.
-      if (opens) await end
-      else worker.unref()
+      worker.ref()
+      await worker.terminate()
     },
   }
 }

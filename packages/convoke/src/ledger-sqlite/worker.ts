@@ -84,16 +84,13 @@ function run(): void {
   })
 }
 
-// Whoever closes the ledger before it is opened here has no need of it any more.
-if (options.gate !== undefined && Atomics.compareExchange(options.gate, 0, 0, 1) !== 0) port.close()
-else
-  try {
-    run()
-    send({ opened: true })
-    // Whoever opened it prepares a first call now. What makes keys and measures time takes Node 6 ms to load.
-    sha256('')
-    performance.now()
-  } catch (error) {
-    send({ failed: toErrorData(fromSqlite(error, options.dir)) })
-    port.close()
-  }
+try {
+  run()
+  send({ opened: true })
+  // Whoever opened it prepares a first call now. What makes keys and measures time takes Node 6 ms to load.
+  sha256('')
+  performance.now()
+} catch (error) {
+  send({ failed: toErrorData(fromSqlite(error, options.dir)) })
+  port.close()
+}
