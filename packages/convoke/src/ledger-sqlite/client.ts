@@ -106,7 +106,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   }
 
   function start(): void {
-    if (thread !== undefined || ended || where === 'only') return
+    if (thread !== undefined || ended || closed !== undefined || where === 'only') return
     const mine = startThread({
       url,
       options,
@@ -175,9 +175,12 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       await thread?.close()
       return
     }
+    // The thread, which has nothing to do yet, ends beside the last commit and checkpoint.
+    const gone = thread?.stop()
+    thread = undefined
     await here?.close()
+    await gone
     finish(closedError())
-    await thread?.stop()
   }
 
   if (where !== 'never' && options.rebuild !== true) {

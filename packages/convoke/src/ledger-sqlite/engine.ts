@@ -50,8 +50,8 @@ export interface Host {
   readonly db: DatabaseSync
   readonly signals: Signals
   readonly locks: Locks
-  send(message: ToClient): void
-  reach(point: Point): void
+  readonly send: (message: ToClient) => void
+  readonly reach: (point: Point) => void
   /** Whether records may be given ahead of their proof. */
   readonly ahead: boolean
   readonly registered?: (worker: string, slot: BigInt64Array) => void

@@ -40,7 +40,7 @@ const pollMs = 25
 export function openHere(
   options: WorkerOptions,
   caller: {
-    send(message: ToClient): void
+    readonly send: (message: ToClient) => void
     readonly probe: Probe | undefined
     readonly registered: (worker: string, slot: BigInt64Array) => void
     /** Called when something failed that no call can be told of. */

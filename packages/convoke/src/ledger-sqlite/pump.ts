@@ -38,7 +38,7 @@ export function createPump(o: {
     }
   }
 
-  function done(): void {
+  function dry(): void {
     busy = false
     if (writes.length > 0 || reads.length > 0) {
       run()
@@ -52,11 +52,11 @@ export function createPump(o: {
   function run(): void {
     if (busy) return
     busy = true
-    work().then(done, (error: unknown) => {
+    work().then(dry, (error: unknown) => {
       writes.length = 0
       reads.length = 0
       broken(error)
-      done()
+      dry()
     })
   }
 

@@ -1,4 +1,15 @@
-import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../core/errors.ts'
@@ -130,10 +141,7 @@ function prepare(db: DatabaseSync, dir: string, asItIs: boolean): void {
           details: { dir },
           next: 'choose another folder with --store',
         })
-      db.exec(tables)
-      const note = db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)')
-      note.run('format', firstFormat)
-      note.run('projections', projectionVersion)
+      create(db)
     }
     const format = db.prepare(`SELECT value FROM meta WHERE key = 'format'`).get() as { value: number } | undefined
     if (format === undefined || format.value > storeFormat) throw newer(dir, format?.value)
@@ -144,6 +152,13 @@ function prepare(db: DatabaseSync, dir: string, asItIs: boolean): void {
     if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
+}
+
+function create(db: DatabaseSync): void {
+  db.exec(tables)
+  const note = db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)')
+  note.run('format', firstFormat)
+  note.run('projections', projectionVersion)
 }
 
 function upgrade(db: DatabaseSync): void {
@@ -177,6 +192,7 @@ function makeFolder(dir: string): void {
   try {
     makeFolders(dir)
     if (!statSync(dir).isDirectory()) throw new Error('it is not a folder')
+    makeDatabase(dir)
     for (const name of ['ledger.db', 'wake', 'tail', 'turn']) createFile(join(dir, name))
     makeFolders(join(dir, 'workers'))
   } catch (error) {
@@ -190,6 +206,37 @@ function makeFolder(dir: string): void {
         cause: error,
       },
     )
+  }
+}
+
+/**
+ * Makes an empty store beside its place and puts it there as a whole: one sync, where SQLite makes seven when it turns an
+ * empty file into a database, then into one with a WAL, then writes tables. Leaves it to `openStore` where that fails, such
+ * as on a file system without links.
+ */
+function makeDatabase(dir: string): void {
+  const file = join(dir, 'ledger.db')
+  if (existsSync(file)) return
+  const aside = mkdtempSync(join(dir, 'new-'))
+  try {
+    const fresh = join(aside, 'ledger.db')
+    createFile(fresh)
+    const db = new DatabaseSync(fresh, { timeout: 0 })
+    try {
+      db.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN')
+      create(db)
+      upgrade(db)
+      db.exec('COMMIT; PRAGMA journal_mode = WAL')
+    } finally {
+      db.close()
+    }
+    syncFile(fresh)
+    // Another process may have been faster: then its store stands.
+    linkSync(fresh, file)
+  } catch {
+    // Whatever it was, it is met again, and told of, when the store is opened.
+  } finally {
+    rmSync(aside, { recursive: true, force: true })
   }
 }
 
@@ -222,15 +269,19 @@ function createFile(path: string): void {
 function syncFolder(dir: string): void {
   for (const folder of [dir, dirname(dir)]) {
     try {
-      const handle = openSync(folder, 'r')
-      try {
-        fsyncSync(handle)
-      } finally {
-        closeSync(handle)
-      }
+      syncFile(folder)
     } catch {
       // A parent we may not read, or a platform without it: SQLite has synced its own files.
     }
+  }
+}
+
+function syncFile(path: string): void {
+  const handle = openSync(path, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
   }
 }
 
