@@ -81,7 +81,10 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
     for (const [id, value] of message.results ?? []) settle(id)?.resolve(value)
     for (const [id, error] of message.errors ?? []) settle(id)?.reject(fromErrorData(error))
     if (waiting.size === 0) stay()
-    if (message.freed !== undefined) here?.locks.free(message.freed)
+    if (message.freed !== undefined) {
+      leases.delete(message.freed)
+      here?.locks.free(message.freed)
+    }
     if (message.changed || message.grown) news({ changed: message.changed ?? false, grown: message.grown === true })
   }
 
@@ -127,7 +130,9 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   function move(): void {
     if (mode !== 'here' || ended || closed !== undefined || where === 'only') return
     mode = 'moving'
-    moving = moveNow().finally(() => (moving = undefined))
+    moving = moveNow()
+      .catch((error: unknown) => finish(broken(error)))
+      .finally(() => (moving = undefined))
   }
 
   async function moveNow(): Promise<void> {

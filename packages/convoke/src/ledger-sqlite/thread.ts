@@ -13,10 +13,7 @@ export interface Thread {
   stay(needed: boolean): void
   /** Resolves when it has done what it was told, has closed the store and is gone. */
   close(): Promise<void>
-  /**
-   * Ends it as it stands; resolves when it is gone. Whoever goes on beside a thread that ends risks V8's life: pages of code
-   * that one isolate gives back, and another takes, are mistaken for each other (CHECK `jit_page.has_value()`).
-   */
+  /** Ends it as it stands. Resolves when it is gone: going on beside it has cost whole processes (ARCHITECTURE.md, _A start_). */
   stop(): Promise<void>
 }
 
