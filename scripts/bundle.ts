@@ -18,6 +18,8 @@ interface Manifest {
   readonly exports: Readonly<Record<string, string | { readonly 'convoke-source'?: string }>>
 }
 
+type File = 'core' | 'run' | 'ledger' | 'more'
+
 interface Module {
   readonly imports: readonly string[]
   readonly loads: readonly string[]
@@ -36,6 +38,8 @@ if (new Set(names).size !== names.length) throw new Error(`two entries have one 
 const main = join(folder, 'src/index.ts')
 /** What `convoke()` loads while it opens its ledger. */
 const opening = ['src/app/opened.ts', 'src/app/extensions.ts', 'src/dispatch-local/dispatcher.ts']
+/** What the embedded ledger loads when it opens; a ledger of another kind has no need of it. */
+const ledger = ['src/ledger-sqlite/here.ts']
 
 /** Remembers who imports whom. */
 function watcher(modules: Map<string, Module>): Plugin {
@@ -90,17 +94,18 @@ function closure(modules: ReadonlyMap<string, Module>, roots: readonly string[])
 }
 
 /** Which modules of the subpaths share a file. What is in none of these has one user, or is loaded by itself. */
-function filesOf(modules: ReadonlyMap<string, Module>): Readonly<Record<'core' | 'run' | 'more', ReadonlySet<string>>> {
+function filesOf(modules: ReadonlyMap<string, Module>): Readonly<Record<File, ReadonlySet<string>>> {
   const at = (path: string): string => join(folder, path)
   const core = closure(modules, [main])
   const run = closure(modules, opening.map(at))
+  const embedded = closure(modules, ledger.map(at))
   const loads = [...core, ...run].flatMap((id) => modules.get(id)?.loads ?? [])
   // A network is loaded with the first request, and by nothing else.
   const more = closure(
     modules,
     loads.filter((id) => id !== at('src/net/network.ts')),
   )
-  return { core, run, more }
+  return { core, run, ledger: embedded, more }
 }
 
 for (const old of globSync('**/*.js', { cwd: dist })) rmSync(join(dist, old))
@@ -108,7 +113,7 @@ for (const old of globSync('**/*.js', { cwd: dist })) rmSync(join(dist, old))
 for (const paths of [subpaths, ...threads.map((path) => [path])]) {
   const modules = new Map<string, Module>()
   let files: ReturnType<typeof filesOf> | undefined
-  const isIn = (file: 'core' | 'run' | 'more') => (id: string) => (files ??= filesOf(modules))[file].has(id)
+  const isIn = (file: File) => (id: string) => (files ??= filesOf(modules))[file].has(id)
   const bundle = await rolldown({
     input: Object.fromEntries(paths.map((path) => [basename(path, '.ts'), join(folder, path)])),
     platform: 'node',
@@ -122,8 +127,9 @@ for (const paths of [subpaths, ...threads.map((path) => [path])]) {
     chunkFileNames: '[name]-[hash].js',
     codeSplitting: {
       groups: [
-        { name: 'core', priority: 3, test: isIn('core') },
-        { name: 'run', priority: 2, test: isIn('run') },
+        { name: 'core', priority: 4, test: isIn('core') },
+        { name: 'run', priority: 3, test: isIn('run') },
+        { name: 'ledger', priority: 2, test: isIn('ledger') },
         { name: 'more', priority: 1, test: isIn('more') },
       ],
     },

@@ -19,21 +19,23 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const program = `
   import { registerHooks } from 'node:module'
   const loaded = []
-  const crypto = () => process.moduleLoadList.includes('NativeModule crypto')
+  const has = (name) => process.moduleLoadList.includes('NativeModule ' + name)
+  const loadedNow = () => ({ files: [...loaded], crypto: has('crypto'), sqlite: has('sqlite') })
   registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
   const { convoke, workflow } = await import('convoke')
   const hello = workflow({ name: 'hello' }, async (run) => await run.step('name', () => 'world'))
   const app = convoke({ store: process.argv[2], workflows: { hello } })
-  const imported = { files: [...loaded], crypto: crypto() }
+  const imported = loadedNow()
   await (await app.start(hello, null)).result()
   await app.close()
-  const ran = { files: [...loaded], crypto: crypto() }
+  const ran = loadedNow()
   console.log(JSON.stringify({ imported, ran }))
 `
 
 interface Loaded {
   readonly files: readonly string[]
   readonly crypto: boolean
+  readonly sqlite: boolean
 }
 
 function loadedBy(name: string, options: readonly string[]): { readonly imported: Loaded; readonly ran: Loaded } {
@@ -67,19 +69,23 @@ test('sources: importing brings definers and the ledger’s client; a run brings
   expect(imported.files).toContain(join(source, 'index.ts'))
   expect(operations.filter((path) => imported.files.includes(path))).toEqual([])
   expect(operations.filter((path) => !ran.files.includes(path))).toEqual([])
+  // The ledger's engine comes while the ledger opens.
+  const engine = join(source, 'ledger-sqlite/engine.ts')
+  expect([imported.files.includes(engine), ran.files.includes(engine)]).toEqual([false, true])
   // 254 KB when this was written; 859 KB before rooms were loaded late.
   expect(bytes(imported.files)).toBeLessThan(300_000)
 })
 
 describe('dist', () => {
-  test('importing loads the eager file alone and no cryptography; a run loads one more, and what is seldom used stays', () => {
+  test('importing loads the eager file alone and no cryptography; a run loads the embedded ledger and one more, and what is seldom used stays', () => {
     expect(existsSync(join(dist, 'index.js')), 'npm run build').toBe(true)
     const { imported, ran } = loadedBy('dist', [])
     const named = (files: readonly string[]): string[] =>
       files.map((file) => basename(file).replace(/(-[\w-]{8})?\.js$/, '')).toSorted()
     expect(named(imported.files)).toEqual(['core', 'index'])
-    expect(named(ran.files)).toEqual(['core', 'index', 'rolldown-runtime', 'run'])
+    expect(named(ran.files)).toEqual(['core', 'index', 'ledger', 'rolldown-runtime', 'run'])
     expect([imported.crypto, ran.crypto]).toEqual([false, true])
+    expect([imported.sqlite, ran.sqlite]).toEqual([false, true])
   })
 
   test('every subpath has the same instance of what it shares', () => {

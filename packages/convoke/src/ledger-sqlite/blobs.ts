@@ -17,6 +17,8 @@ export interface Blobs {
   /** @throws LEDGER_CORRUPT when the stored bytes do not have the hash */
   get(tenant: string, hash: string): Uint8Array | undefined
   hash(id: number): string
+  /** Bytes of what is stored; 0 when nothing is. */
+  size(tenant: string, hash: string): number
 }
 
 export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
@@ -26,6 +28,7 @@ export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
   const read = db.prepare('SELECT bytes FROM blobs WHERE tenant = ? AND hash = ?')
   const keep = db.prepare('DELETE FROM orphans WHERE blob = ?')
   const hashOf = db.prepare('SELECT hash FROM blobs WHERE id = ?')
+  const sizeOf = db.prepare('SELECT length(bytes) AS bytes FROM blobs WHERE tenant = ? AND hash = ?')
   const hashes = new Map<number, string>()
 
   return {
@@ -91,5 +94,7 @@ export function createBlobs(db: DatabaseSync, memory: Memory): Blobs {
       hashes.set(id, hash)
       return hash
     },
+    size: (tenant, hash) =>
+      (sizeOf.get(tenant, Buffer.from(hash, 'hex')) as { bytes: number | null } | undefined)?.bytes ?? 0,
   }
 }

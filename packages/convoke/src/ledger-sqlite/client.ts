@@ -1,13 +1,22 @@
-import { existsSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { ConvokeError, fromErrorData, type ErrorData } from '../core/errors.ts'
+import { fromErrorData, type ConvokeError } from '../core/errors.ts'
 import type { Probe } from '../ports/probe.ts'
+import type { Here } from './here.ts'
 import type { Calls, Kind, Request, ToClient, Told, WorkerOptions } from './protocol.ts'
+import { broken, closedError, startThread, threadUrl, type Thread } from './thread.ts'
 
-// The caller's end of the ledger's thread. Invariants: a call made while the thread has nothing to do leaves at once;
-// those made meanwhile travel in one message for each turn of the event loop, in their order; every call is settled
-// exactly once, at the latest when the thread ends; the thread keeps the process alive only while a call is pending or
-// somebody holds on to it.
+// The caller's end of the ledger. Owns where it is: it opens in this thread (`here`), which does its calls until the
+// ledger's own thread is up, and then moves there, once (`moving`, `thread`). A store that this thread could not open at
+// once opens in the ledger's thread from the start.
+//
+// Invariants:
+// 1. Calls are done in the order in which they were made, wherever. From the first that may take long, all go to the thread.
+// 2. Every call is settled exactly once, at the latest when the ledger ends.
+// 3. While moving, nothing is done here but what was begun; the thread is told of the rest when this thread's connection is
+//    closed.
+// 4. Calls of one turn of the event loop are one group. In the thread, a call made while it has nothing to do leaves at once.
+// 5. The process stays alive only while a call is pending or somebody holds on to the ledger.
+// 6. A worker that was registered here has its thread started then, and is in its care once that is up, whatever this
+//    thread does. Its lock stays here until it is gone from the store, or the ledger ends.
 
 export interface News {
   readonly changed: Told
@@ -25,6 +34,12 @@ export interface Client {
   close(): Promise<void>
 }
 
+/**
+ * For tests: never in this thread, only in this thread, or in the ledger's thread from the n-th call on at the latest.
+ * Unless said, in this thread until the other is up.
+ */
+export type Where = 'never' | 'only' | number | undefined
+
 interface Waiting {
   resolve(value: unknown): void
   reject(error: unknown): void
@@ -32,21 +47,28 @@ interface Waiting {
 
 /** Posted at once when so many calls have gathered, so that the thread begins while this one still prepares more. */
 const burst = 64
+/** The thread is started after so many milliseconds, or calls, for whoever stays. */
+const soonMs = 100
+const manyCalls = 300
 
-export async function startClient(options: WorkerOptions, probe?: Probe): Promise<Client> {
-  const gate = probe === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
-  const workerData: WorkerOptions = gate === undefined ? options : { ...options, probe: gate }
-  const worker = new Worker(workerUrl(), { name: 'convoke-ledger', workerData, execArgv: [] })
+export async function startClient(given: WorkerOptions, probe?: Probe, where?: Where): Promise<Client> {
+  const url = threadUrl()
+  const reached = given.crashAt === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
+  const options: WorkerOptions = reached === undefined ? given : { ...given, reached }
   const waiting = new Map<number, Waiting>()
   const ends: (() => void)[] = []
+  const leases = new Map<string, BigInt64Array>()
+  let here: Here | undefined
+  let thread: Thread | undefined
+  let mode: 'here' | 'moving' | 'thread' = 'here'
+  let moving: Promise<void> | undefined
   let queue: Request[] = []
   let counter = 0
   let holders = 0
+  let interest: Calls['interest']['args'] | undefined
   let closed: Promise<void> | undefined
   let ended = false
   let news: (heard: News) => void = () => {}
-  let opened: (() => void) | undefined
-  let failed: ((error: unknown) => void) | undefined
 
   function settle(id: number): Waiting | undefined {
     const found = waiting.get(id)
@@ -58,78 +80,168 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
     for (const id of message.done ?? []) settle(id)?.resolve(undefined)
     for (const [id, value] of message.results ?? []) settle(id)?.resolve(value)
     for (const [id, error] of message.errors ?? []) settle(id)?.reject(fromErrorData(error))
-    if (waiting.size === 0 && holders === 0 && closed === undefined) worker.unref()
+    if (waiting.size === 0) stay()
+    if (message.freed !== undefined) {
+      leases.delete(message.freed)
+      here?.locks.free(message.freed)
+    }
     if (message.changed || message.grown) news({ changed: message.changed ?? false, grown: message.grown === true })
-    if (message.probe !== undefined) pass(message.probe)
-    if (message.opened) opened?.()
-    if (message.failed !== undefined) failed?.(fromErrorData(message.failed))
   }
 
-  function pass(point: string): void {
-    try {
-      probe?.(point)
-    } finally {
-      if (gate !== undefined) {
-        Atomics.store(gate, 0, 0)
-        Atomics.notify(gate, 0)
-      }
-    }
+  /** Whoever is told of changes is not to stand in the middle of a group. */
+  function receiveHere({ changed, grown, ...answers }: ToClient): void {
+    receive(answers)
+    if (changed || grown) process.nextTick(receive, { changed, grown })
+  }
+
+  function stay(): void {
+    if (closed === undefined) thread?.stay(holders > 0 || (mode !== 'here' && waiting.size > 0))
   }
 
   function finish(error: ConvokeError): void {
+    if (ended) return
     ended = true
-    failed?.(error)
+    clearTimeout(timer)
+    here?.end()
     for (const one of waiting.values()) one.reject(error)
     waiting.clear()
     for (const end of ends) end()
   }
 
-  function flush(): void {
-    if (queue.length === 0 || ended) return
-    const calls = queue
-    queue = []
-    worker.postMessage({ calls })
+  function start(): void {
+    if (thread !== undefined || ended || closed !== undefined || where === 'only') return
+    const mine = startThread({
+      url,
+      options,
+      probe,
+      receive,
+      // One that could not open the store is forgotten by then.
+      ended: (error) => (thread === mine ? finish(error ?? closedError()) : undefined),
+    })
+    thread = mine
+    stay()
+    for (const adopt of leases) if (Atomics.load(adopt[1], 0) !== 0n) mine.post({ adopt })
+    mine.opened.then(
+      () => move(),
+      () => (thread = ended ? thread : undefined),
+    )
   }
 
-  worker.on('message', receive)
-  worker.on('error', (error: unknown) => finish(brokenThread(error)))
-  worker.on('exit', () => {
-    if (!ended) finish(closedError())
-  })
-  await new Promise<void>((resolve, reject) => {
-    opened = resolve
-    failed = reject
-  })
-  failed = undefined
-  worker.unref()
+  function move(): void {
+    if (mode !== 'here' || ended || closed !== undefined || where === 'only') return
+    mode = 'moving'
+    moving = moveNow()
+      .catch((error: unknown) => finish(broken(error)))
+      .finally(() => (moving = undefined))
+  }
+
+  async function moveNow(): Promise<void> {
+    start()
+    stay()
+    try {
+      await thread?.opened
+    } catch (error) {
+      // It goes on here. Whoever needs the thread is told why there is none.
+      const refused = queue
+      queue = []
+      mode = 'here'
+      for (const [id] of refused) settle(id)?.reject(error)
+      return
+    }
+    await here?.pump.rest()
+    if (ended) return
+    here?.leave()
+    mode = 'thread'
+    if (interest !== undefined) thread?.post({ calls: [[0, 'interest', interest]] })
+    flush()
+  }
+
+  function flush(): void {
+    if (queue.length === 0 || ended || mode === 'moving') return
+    const calls = queue
+    queue = []
+    if (mode === 'thread') thread?.post({ calls })
+    else here?.do(calls)
+  }
+
+  /** Before it is done here. */
+  function look(request: Request): void {
+    if (request[1] === 'register' || request[0] === manyCalls) start()
+    if (request[1] === 'interest') interest = request[2]
+    if ((typeof where === 'number' && request[0] >= where) || here?.isLong(request)) move()
+  }
+
+  async function end(): Promise<void> {
+    clearTimeout(timer)
+    await moving
+    if (ended) return
+    flush()
+    if (mode === 'thread') {
+      await thread?.close()
+      return
+    }
+    // The thread, which has nothing to do yet, ends beside the last commit and checkpoint.
+    const gone = thread?.stop()
+    thread = undefined
+    await here?.close()
+    await gone
+    finish(closedError())
+  }
+
+  if (where !== 'never' && options.rebuild !== true) {
+    const { openHere } = await import('./here.ts')
+    here = openHere(options, {
+      send: receiveHere,
+      probe,
+      broken: (error) => {
+        finish(broken(error))
+        void thread?.stop()
+      },
+      registered: (...adopt) => {
+        leases.set(...adopt)
+        thread?.post({ adopt })
+      },
+    })
+  }
+  const timer = here === undefined || where !== undefined ? undefined : setTimeout(start, soonMs).unref()
+  if (here === undefined) {
+    mode = 'thread'
+    start()
+    thread?.stay(true)
+    await thread?.opened
+    stay()
+  }
 
   return {
     call(kind, ...args) {
       if (closed !== undefined || ended) return Promise.reject(closedError())
-      const id = ++counter
+      const request = [++counter, kind, args] as unknown as Request
+      if (mode === 'here') look(request)
       return new Promise((resolve, reject) => {
         const idle = waiting.size === 0
-        if (idle) worker.ref()
-        waiting.set(id, { resolve: resolve as (value: unknown) => void, reject })
-        if (idle) {
-          worker.postMessage({ calls: [[id, kind, args] as unknown as Request] })
-          return
-        }
-        // A tick scheduled from a microtask runs when this turn has nothing left to do.
-        if (queue.push([id, kind, args] as unknown as Request) === 1) queueMicrotask(() => process.nextTick(flush))
-        else if (queue.length >= burst) flush()
+        waiting.set(request[0], { resolve: resolve as (value: unknown) => void, reject })
+        if (idle) stay()
+        if (idle && mode === 'thread') thread?.post({ calls: [request] })
+        else if (queue.push(request) === 1) {
+          // The event loop gets its turn. A tick scheduled from a microtask runs when this turn has nothing left to do.
+          if (mode === 'here') setImmediate(flush)
+          else queueMicrotask(() => process.nextTick(flush))
+        } else if (queue.length >= burst && mode === 'thread') flush()
       })
     },
     onNews(listener) {
       news = listener
     },
     hold() {
-      if (holders++ === 0) worker.ref()
+      holders++
+      start()
+      stay()
       let held = true
       return () => {
         if (!held) return
         held = false
-        if (--holders === 0 && waiting.size === 0) worker.unref()
+        holders--
+        stay()
       }
     },
     get closed() {
@@ -139,41 +251,7 @@ export async function startClient(options: WorkerOptions, probe?: Probe): Promis
       ends.push(listener)
     },
     close() {
-      closed ??= new Promise((resolve) => {
-        if (ended) {
-          resolve()
-          return
-        }
-        flush()
-        worker.ref()
-        worker.once('exit', () => resolve())
-        worker.postMessage({ close: true })
-      })
-      return closed
+      return (closed ??= end())
     },
   }
-}
-
-/** The worker's file has this one's extension: `.ts` from sources, `.js` once built. */
-function workerUrl(): URL {
-  const here = import.meta.url
-  const url = new URL(`./worker${here.slice(here.lastIndexOf('.'))}`, here)
-  if (url.protocol === 'file:' && !existsSync(url))
-    throw new ConvokeError('STORE_UNUSABLE', `the ledger's thread ${url.href} is missing from this installation`, {
-      next: 'do not bundle convoke: keep it external, so that its own files stay beside each other',
-    })
-  return url
-}
-
-function closedError(): ConvokeError {
-  return new ConvokeError('LEDGER_CLOSED', 'the ledger is closed', { next: 'open it again' })
-}
-
-function brokenThread(error: unknown): ConvokeError {
-  const message = error instanceof Error ? error.message : String(error)
-  return new ConvokeError('LEDGER_IO', `the ledger's thread ended: ${message}`, {
-    details: { message } satisfies ErrorData['details'],
-    next: 'open the ledger again; what was acknowledged is stored',
-    cause: error,
-  })
 }

@@ -2,31 +2,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Ledger } from '../ports/ledger.ts'
 import { performScript, type Operation } from '../testing/ledger-script.ts'
 import { createMemoryStore } from '../testing/memory-ledger.ts'
-import { openSqliteLedger } from './index.ts'
+import type { Where } from './client.ts'
+import { openLedger } from './index.ts'
 
 // The embedded ledger against the plain one, under the same random operations, from two ledgers on one store each.
 
-const dir = mkdtempSync(join(tmpdir(), 'convoke-diff-'))
 const ids = { next: () => 'x', salt: () => '0'.repeat(32) }
-let sqlite: [Ledger, Ledger]
-let memory: [Ledger, Ledger]
+const dir = mkdtempSync(join(tmpdir(), 'convoke-diff-'))
+afterAll(() => rmSync(dir, { recursive: true }))
 
-beforeAll(async () => {
-  sqlite = [
-    await openSqliteLedger({ dir, ids, durability: 'process-crash-only' }),
-    await openSqliteLedger({ dir, ids, durability: 'process-crash-only' }),
-  ]
-  const store = createMemoryStore({ salt: ids.salt })
-  memory = [store.open(), store.open()]
-})
-afterAll(async () => {
-  await Promise.all([...sqlite, ...memory].map((ledger) => ledger.close()))
-  rmSync(dir, { recursive: true })
-})
+async function pair(where: Where): Promise<[Ledger, Ledger]> {
+  const options = { dir, ids, durability: 'process-crash-only' } as const
+  return [await openLedger(options, where), await openLedger(options, where)]
+}
 
 const run = fc.nat(2)
 const worker = fc.nat(2)
@@ -83,22 +75,40 @@ const opening: readonly Operation[] = [0, 1, 2].flatMap((n) => [
   { op: 'claim', run: n, worker: n },
 ])
 
-it('means what the plain ledger means', async () => {
+function compare(
+  runs: number,
+  followed: boolean,
+  ledgersOf: (moves: number) => Promise<{ sqlite: [Ledger, Ledger]; memory: [Ledger, Ledger]; close(): Promise<void> }>,
+): Promise<Map<string, number>> {
   let cases = 0
   const seen = new Map<string, number>()
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 60 }), fc.boolean(), async (script, opened) => {
-      const tenant = `t${cases++}`
-      const all = opened ? [...opening, ...script] : script
-      const theirs = await performScript(memory, tenant, all)
-      const ours = await performScript(sqlite, tenant, all)
-      for (const line of ours) if (typeof line === 'string') seen.set(line, (seen.get(line) ?? 0) + 1)
-      expect(ours).toEqual(theirs)
-    }),
-    // The seed is fixed, so that what the scripts reach is too; another one explores further.
-    { numRuns: Number(process.env['CONVOKE_DIFF_RUNS'] ?? 60), seed: Number(process.env['CONVOKE_DIFF_SEED'] ?? 7) },
-  )
-  // The operations reach what they are meant to reach; otherwise agreeing would say nothing.
+  const script = fc.array(operation, { minLength: 20, maxLength: 60 })
+  return fc
+    .assert(
+      fc.asyncProperty(script, fc.boolean(), fc.nat(120), async (some, opened, moves) => {
+        const tenant = `${String(expect.getState().currentTestName)}${cases++}`
+        const all = opened ? [...opening, ...some] : some
+        const { sqlite, memory, close } = await ledgersOf(moves)
+        try {
+          const theirs = await performScript(memory, tenant, all, followed)
+          const ours = await performScript(sqlite, tenant, all, followed)
+          for (const line of ours) if (typeof line === 'string') seen.set(line, (seen.get(line) ?? 0) + 1)
+          expect(ours).toEqual(theirs)
+        } finally {
+          await close()
+        }
+      }),
+      // The seed is fixed, so that what the scripts reach is too; another one explores further.
+      {
+        numRuns: Number(process.env['CONVOKE_DIFF_RUNS'] ?? runs),
+        seed: Number(process.env['CONVOKE_DIFF_SEED'] ?? 7),
+      },
+    )
+    .then(() => seen)
+}
+
+/** The operations reach what they are meant to reach; otherwise agreeing would say nothing. */
+function expectReached(seen: ReadonlyMap<string, number>): void {
   for (const code of [
     'ok',
     'POSITION_STALE',
@@ -111,4 +121,37 @@ it('means what the plain ledger means', async () => {
     'INBOX_ADVANCED',
   ])
     expect([code, (seen.get(code) ?? 0) > 0]).toEqual([code, true])
+}
+
+describe.each(['never', 'only'] as const)('in one thread (%s here)', (where) => {
+  let sqlite: [Ledger, Ledger]
+  let memory: [Ledger, Ledger]
+  beforeAll(async () => {
+    sqlite = await pair(where)
+    const store = createMemoryStore({ salt: ids.salt })
+    memory = [store.open(), store.open()]
+  })
+  afterAll(async () => {
+    await Promise.all([...sqlite, ...memory].map((ledger) => ledger.close()))
+  })
+
+  it('means what the plain ledger means', async () => {
+    const seen = await compare(60, true, () => Promise.resolve({ sqlite, memory, close: () => Promise.resolve() }))
+    expectReached(seen)
+  }, 120_000)
+})
+
+// Who follows the records is in need of the thread at once.
+it('means what the plain ledger means when it moves to its thread at any place', async () => {
+  const seen = await compare(40, false, async (moves) => {
+    const sqlite = await pair(moves)
+    const store = createMemoryStore({ salt: ids.salt })
+    const memory: [Ledger, Ledger] = [store.open(), store.open()]
+    return {
+      sqlite,
+      memory,
+      close: async () => void (await Promise.all([...sqlite, ...memory].map((ledger) => ledger.close()))),
+    }
+  })
+  expectReached(seen)
 }, 120_000)

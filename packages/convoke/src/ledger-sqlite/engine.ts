@@ -1,3 +1,4 @@
+import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConvokeError, toErrorData, type ErrorData } from '../core/errors.ts'
 import { createAppends } from './appends.ts'
@@ -7,19 +8,19 @@ import { busy, fromSqlite, isBusy } from './errors.ts'
 import { createGuards } from './guards.ts'
 import { createLeases } from './leases.ts'
 import { createProjections } from './projections.ts'
-import type { Calls, ReadKind, Request, ToClient, WorkerOptions, WriteKind } from './protocol.ts'
+import type { Locks } from './lease-locks.ts'
+import type { Calls, Point, ReadKind, Request, ToClient, WorkerOptions, WriteKind } from './protocol.ts'
 import { createQueries } from './queries.ts'
 import { createReads } from './reads.ts'
 import { rebuildWhenOld } from './rebuild.ts'
-import { openStore } from './schema.ts'
-import { createSignals } from './signals.ts'
+import type { Signals } from './signals.ts'
 import { createMemory } from './streams.ts'
 import { tenantKeyOf } from './tenants.ts'
 import { createImports } from './imports.ts'
 import { createExports } from './exports.ts'
 import { createTransaction } from './transaction.ts'
 
-// Puts the parts of the ledger's thread together and runs groups of calls. Invariants: the connection is in a
+// Puts the parts of the ledger together, in its thread or in the caller's (here.ts), and runs groups of calls. Invariants: the connection is in a
 // transaction only while a group is being committed; a refused call leaves nothing behind and does not touch the
 // others of its group; a group that cannot be committed as a whole is tried call by call.
 
@@ -34,8 +35,26 @@ export interface Engine {
   answer(group: readonly Request[]): Promise<readonly Request[]>
   listen(request: Request): void
   wantsBeat(): boolean
+  adopt(worker: string, slot: BigInt64Array): void
+  /** Where a stream ends, and how large a blob is; 0 when there is none. For a look before a call. */
+  seqOf(tenant: string, stream: string): number
+  bytesOf(tenant: string, hash: string): number
   /** Gives the leases back, so that nobody has to find out. */
   close(): Promise<void>
+  /** Closes the connection and leaves the leases to the thread. Tells first what others have committed until now. */
+  leave(): void
+}
+
+/** What differs between the ledger's thread and the caller's. */
+export interface Host {
+  readonly db: DatabaseSync
+  readonly signals: Signals
+  readonly locks: Locks
+  readonly send: (message: ToClient) => void
+  readonly reach: (point: Point) => void
+  /** Whether records may be given ahead of their proof. */
+  readonly ahead: boolean
+  readonly registered?: (worker: string, slot: BigInt64Array) => void
 }
 
 interface Answers {
@@ -56,16 +75,15 @@ function sizeOf(value: unknown): number {
   return typeof text === 'string' ? text.length : 0
 }
 
-export function createEngine(options: WorkerOptions, send: (message: ToClient) => void): Engine {
-  const { dir } = options
-  const db = openStore(options)
-  const signals = createSignals(dir)
+export function createEngine(options: WorkerOptions, host: Host): Engine {
+  const { dir, leaseMs } = options
+  const { db, signals, send, reach, locks, registered } = host
   const memory = createMemory(db)
   const transaction = createTransaction(db, memory)
   const blobs = createBlobs(db, memory)
   const guards = createGuards(db, memory)
   const projections = createProjections(db)
-  const leases = createLeases({ db, dir, leaseMs: options.leaseMs, memory, transaction })
+  const leases = createLeases({ db, dir, leaseMs, memory, transaction, locks, registered })
   const appends = createAppends({ db, memory, blobs, guards, leases, projections, transaction })
   const imports = createImports({ db, memory, blobs, appends, transaction })
   const archive = createArchive({ db, memory, blobs, leases, projections, appends, transaction })
@@ -81,7 +99,6 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   let seenVersion = foreignVersion()
   let heardVersion = seenVersion
   let wants = { changes: false, records: false }
-  const reached = new Map<string, number>()
 
   const writeTable: WriteTable = {
     append: (...args) => appends.append(...args),
@@ -108,6 +125,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
   }
   const readTable: ReadTable = {
     ...reads,
+    ...(host.ahead ? {} : { readAhead: (_, ...args) => ({ ...reads.read(...args), proved: true }) }),
     ...queries,
     ...createExports(db, leases),
     ...archive.reads,
@@ -127,20 +145,6 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     if (now === heardVersion) return
     heardVersion = now
     send({ changed: true, grown: true })
-  }
-
-  function probe(point: 'commit.before' | 'commit.after'): void {
-    const { crashAt } = options
-    if (crashAt?.point === point) {
-      const times = (reached.get(point) ?? 0) + 1
-      reached.set(point, times)
-      if (times === crashAt.occurrence) process.kill(process.pid, 'SIGKILL')
-    }
-    if (options.probe !== undefined) {
-      Atomics.store(options.probe, 0, 1)
-      send({ probe: point })
-      Atomics.wait(options.probe, 0, 1)
-    }
   }
 
   /** SQLite's own waiting is neither fair nor interruptible: we ask for a turn and look again every millisecond. */
@@ -193,7 +197,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
       transaction.start()
       refresh()
       answers = perform(group)
-      probe('commit.before')
+      reach('commit.before')
       commitAll.run()
     } catch (error) {
       memory.forget()
@@ -202,7 +206,7 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
       else for (const one of group) await commit([one])
       return
     }
-    probe('commit.after')
+    reach('commit.after')
     const { told, grown, acts } = transaction.finish()
     for (const act of acts) act()
     if (told !== false || grown) signals.committed(told !== false)
@@ -281,6 +285,8 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     const [changes, records] = args as Calls['interest']['args']
     wants = { changes, records }
     signals.listen(wants, heard)
+    // What others have committed since the store was opened, or since the caller's thread has looked last.
+    if (changes || records) heard()
     send({ done: [id] })
   }
 
@@ -289,12 +295,21 @@ export function createEngine(options: WorkerOptions, send: (message: ToClient) =
     commit,
     answer,
     listen,
-    wantsBeat: () => leases.held.length > 0,
+    wantsBeat: () => leases.lives,
+    seqOf: (...args) => reads.head(...args).seq,
+    bytesOf: (...args) => blobs.size(...args),
+    adopt: (...args) => leases.adopt(...args),
     async close() {
       const goodbyes = leases.held.map((worker): Request => [0, 'unregister', [worker]])
       if (goodbyes.length > 0) await commit(goodbyes)
       signals.close()
       leases.close()
+      locks.close()
+      db.close()
+    },
+    leave() {
+      if (wants.changes || wants.records) heard()
+      signals.close()
       db.close()
     },
   }

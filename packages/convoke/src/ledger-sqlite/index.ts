@@ -6,7 +6,7 @@ import { headerHolds, type LedgerRecord } from '../core/record.ts'
 import type { Ahead, AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
-import { startClient } from './client.ts'
+import { startClient, type Where } from './client.ts'
 import { createClientArchive } from './client-archive.ts'
 import { createClientLease } from './client-lease.ts'
 import { corrupt } from './errors.ts'
@@ -48,6 +48,11 @@ const aheadSize = 1_000
  * @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_FULL, LEDGER_CORRUPT
  */
 export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Ledger> {
+  return await openLedger(options)
+}
+
+/** `where`: for tests of the ledger, which thread does its calls. */
+export async function openLedger(options: SqliteLedgerOptions, where?: Where): Promise<Ledger> {
   const leaseMs = options.leaseMs ?? 10_000
   const client = await startClient(
     {
@@ -59,6 +64,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
       ...(options.crashAt === undefined ? {} : { crashAt: options.crashAt }),
     },
     options.probe,
+    where,
   )
   const { ids, clock } = options
   const salt = (): string => ids?.salt() ?? randomBytes(16).toString('hex')

@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { runArchived } from '../core/archive.ts'
 import { ConvokeError } from '../core/errors.ts'
 import type { Head } from '../core/record.ts'
 import { isBusy } from './errors.ts'
+import { lockFileOf, type Locks } from './lease-locks.ts'
 import { marginOf } from './lease-margin.ts'
 import type { Memory } from './streams.ts'
 import type { Transaction } from './transaction.ts'
@@ -19,11 +19,18 @@ import type { Transaction } from './transaction.ts'
 // only inside one, if the row is still there and less than a lease (minus a margin) has passed since the renewal before
 // began. So whoever was declared dead can never renew, and a lease counts from before its renewal was visible to
 // anyone: it always ends for its holder before it ends for others. Wall clocks take no part.
+//
+// A ledger that moves to its thread has two of these for a while: both renew, and the time of the last renewal is one, in
+// shared memory. 0 there is final: the lease has passed for both.
 
 export interface Leases {
   register(worker: string, slot: BigInt64Array, since: number, pid: number): undefined
   unregister(worker: string): undefined
   beat(): undefined
+  /** Renews from here on what this ledger registered elsewhere. The lock stays where it is. */
+  adopt(worker: string, slot: BigInt64Array): void
+  /** Whether a lease is held that has not passed. */
+  readonly lives: boolean
   readonly held: readonly string[]
   claim(tenant: string, name: string, worker: string): Head & { readonly epoch: number }
   release(tenant: string, name: string, epoch: number): undefined
@@ -36,12 +43,8 @@ export interface Leases {
   close(): void
 }
 
-interface Held {
-  readonly lock: DatabaseSync
-  /** When the last durable renewal began, in nanoseconds of the system's monotonic clock; shared with the client. */
-  readonly slot: BigInt64Array
-  lapsed: boolean
-}
+/** When the last durable renewal began, in nanoseconds of the system's monotonic clock; 0 when the lease has passed. */
+type Slot = BigInt64Array
 interface Row {
   readonly id: string
   readonly host: string
@@ -57,12 +60,15 @@ export function createLeases(parts: {
   readonly leaseMs: number
   readonly memory: Memory
   readonly transaction: Transaction
+  readonly locks: Locks
+  /** Told of each that a commit has registered. */
+  readonly registered?: ((worker: string, slot: BigInt64Array) => void) | undefined
 }): Leases {
-  const { db, dir, leaseMs, memory, transaction } = parts
+  const { db, dir, leaseMs, memory, transaction, locks, registered } = parts
   const host = hostname()
-  const held = new Map<string, Held>()
-  /** Taken, but not registered by a commit yet. */
-  const locks = new Map<string, DatabaseSync>()
+  const held = new Map<string, Slot>()
+  /** Locked, but not registered by a commit yet. */
+  const locked = new Set<string>()
   const seen = new Map<string, { beat: number; at: number }>()
   const find = db.prepare('SELECT * FROM workers WHERE id = ?')
   const findAll = db.prepare('SELECT * FROM workers')
@@ -72,37 +78,19 @@ export function createLeases(parts: {
   const take = db.prepare('UPDATE streams SET epoch = epoch + 1, owner = ? WHERE id = ?')
   const giveBack = db.prepare('UPDATE streams SET owner = NULL WHERE id = ?')
 
-  function fileOf(worker: string): string {
-    return join(dir, 'workers', `${encodeURIComponent(worker)}.lock`)
+  function passed(mine: Slot): boolean {
+    const age = Number(process.hrtime.bigint() - Atomics.load(mine, 0)) / 1e6
+    return age >= leaseMs - marginOf(leaseMs)
   }
 
-  function lockFile(worker: string): DatabaseSync {
-    const lock = new DatabaseSync(fileOf(worker), { timeout: 0 })
-    try {
-      // The lock is all we want; a journal would be one more file to be left behind.
-      lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-    } catch (error) {
-      lock.close()
-      throw error
-    }
-    locks.set(worker, lock)
-    return lock
-  }
-
-  function passed(mine: Held): boolean {
-    const age = Number(process.hrtime.bigint() - Atomics.load(mine.slot, 0)) / 1e6
-    return mine.lapsed || age >= leaseMs - marginOf(leaseMs)
-  }
-
-  function lapse(mine: Held): void {
-    mine.lapsed = true
-    Atomics.store(mine.slot, 0, 0n)
+  function lapse(mine: Slot): void {
+    Atomics.store(mine, 0, 0n)
   }
 
   function judge(row: Row): boolean {
     const mine = held.get(row.id)
     if (mine !== undefined) return !passed(mine)
-    if (row.host === host && !isLocked(fileOf(row.id))) return false
+    if (row.host === host && !isLocked(lockFileOf(dir, row.id))) return false
     const before = seen.get(row.id)
     const at = performance.now()
     if (before === undefined || before.beat !== row.beat) {
@@ -126,15 +114,14 @@ export function createLeases(parts: {
       seen.delete(worker)
       const mine = held.get(worker)
       if (mine !== undefined) lapse(mine)
-      else rmSync(fileOf(worker), { force: true })
+      else rmSync(lockFileOf(dir, worker), { force: true })
     })
   }
 
-  function letGo(worker: string, mine: Held): void {
+  function letGo(worker: string, mine: Slot): void {
     lapse(mine)
     held.delete(worker)
-    mine.lock.close()
-    rmSync(fileOf(worker), { force: true })
+    locks.free(worker)
   }
 
   function expired(worker: string): ConvokeError {
@@ -152,14 +139,15 @@ export function createLeases(parts: {
           details: { worker },
           next: 'give each incarnation an id of its own',
         })
-      const lock = locks.get(worker) ?? lockFile(worker)
+      if (!locked.has(worker)) locks.take(worker)
+      locked.add(worker)
       add.run(worker, host, pid, Math.ceil(leaseMs), since)
       const began = process.hrtime.bigint()
-      const mine: Held = { lock, slot, lapsed: false }
       transaction.after(() => {
-        locks.delete(worker)
-        held.set(worker, mine)
+        locked.delete(worker)
+        held.set(worker, slot)
         Atomics.store(slot, 0, began)
+        registered?.(worker, slot)
       })
       return undefined
     },
@@ -174,15 +162,21 @@ export function createLeases(parts: {
     },
     beat() {
       for (const [worker, mine] of held) {
-        if (mine.lapsed) continue
+        if (Atomics.load(mine, 0) === 0n) continue
         const began = process.hrtime.bigint()
         if (passed(mine) || renew.run(worker).changes === 0) lapse(mine)
-        else transaction.after(() => Atomics.store(mine.slot, 0, began))
+        else transaction.after(() => renewed(mine, began))
       }
       return undefined
     },
+    adopt(worker, slot) {
+      held.set(worker, slot)
+    },
     get held() {
       return [...held.keys()]
+    },
+    get lives() {
+      return [...held.values()].some((mine) => Atomics.load(mine, 0) !== 0n)
     },
     claim(tenant, name, worker) {
       const mine = held.get(worker)
@@ -222,9 +216,17 @@ export function createLeases(parts: {
       if (mine === undefined ? find.get(owner) === undefined : passed(mine)) throw expired(owner)
     },
     close() {
-      for (const lock of locks.values()) lock.close()
       for (const [worker, mine] of held) letGo(worker, mine)
     },
+  }
+}
+
+/** Never from 0: another thread may have found meanwhile that the lease has passed. */
+function renewed(slot: Slot, began: bigint): void {
+  for (let was = Atomics.load(slot, 0); was !== 0n && was < began;) {
+    const found = Atomics.compareExchange(slot, 0, was, began)
+    if (found === was) return
+    was = found
   }
 }
 

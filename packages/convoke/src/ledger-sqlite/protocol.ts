@@ -199,7 +199,11 @@ export type WriteKind =
 export type ReadKind = Exclude<Kind, WriteKind | 'interest'>
 
 export type Request = { [K in Kind]: readonly [id: number, kind: K, args: Calls[K]['args']] }[Kind]
-export type ToWorker = { readonly calls: readonly Request[] } | { readonly close: true }
+export type ToWorker =
+  | { readonly calls: readonly Request[] }
+  /** A worker that was registered in the caller's thread, to be kept alive from now on. */
+  | { readonly adopt: readonly [worker: string, slot: BigInt64Array] }
+  | { readonly close: true }
 
 /** Whom a commit may concern: nobody, those interested in these streams, or everybody. */
 export type Told = false | readonly (readonly [tenant: string, stream: string])[] | true
@@ -215,6 +219,8 @@ export interface ToClient {
   readonly grown?: boolean
   readonly opened?: true
   readonly failed?: ErrorData
+  /** A worker that was registered in the caller's thread is gone from the store: its lock may go. */
+  readonly freed?: string
   /** A point was reached; the worker waits on `probe` until the client has answered. */
   readonly probe?: string
 }
@@ -226,13 +232,18 @@ export interface WorkerOptions {
   readonly busyMs: number
   readonly rebuild?: boolean
   readonly crashAt?: CrashAt
+  /** How often the crash point was reached, wherever the ledger was then. */
+  readonly reached?: Int32Array
   /** Set while the client answers a probe. */
   readonly probe?: Int32Array
 }
 
-/** Kills the process (SIGKILL) from within the ledger's thread the n-th time a point is reached; for crash tests. */
+/** Where a test may look at, wait for or kill the ledger. */
+export type Point = 'commit.before' | 'commit.after'
+
+/** Kills the process (SIGKILL) from within the ledger the n-th time a point is reached; for crash tests. */
 export interface CrashAt {
-  readonly point: 'commit.before' | 'commit.after'
+  readonly point: Point
   /** 1 for the first time. */
   readonly occurrence: number
 }

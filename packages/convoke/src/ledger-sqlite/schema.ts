@@ -1,7 +1,19 @@
-import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../core/errors.ts'
+import { projectionVersion } from '../core/projections.ts'
 import { busy, fromSqlite, isBusy, sqliteCode } from './errors.ts'
 import { upgrades } from './upgrades.ts'
 
@@ -73,11 +85,15 @@ function now(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }
 
-/** @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_CORRUPT, LEDGER_FULL */
+/**
+ * With `asItIs`, a store that is there already is taken as it is, and one that is not up to date is refused.
+ * @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_CORRUPT, LEDGER_FULL
+ */
 export function openStore(options: {
   readonly dir: string
   readonly durability: 'full' | 'process-crash-only'
   readonly busyMs: number
+  readonly asItIs?: boolean
 }): DatabaseSync {
   const { dir } = options
   makeFolder(dir)
@@ -96,7 +112,7 @@ export function openStore(options: {
     db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
     db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
-    retry(() => prepare(db, dir), end)
+    retry(() => prepare(db, dir, options.asItIs === true), end)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
     db.exec('PRAGMA busy_timeout = 0')
     syncFolder(dir)
@@ -114,7 +130,7 @@ export function openStore(options: {
   }
 }
 
-function prepare(db: DatabaseSync, dir: string): void {
+function prepare(db: DatabaseSync, dir: string, asItIs: boolean): void {
   db.exec('BEGIN IMMEDIATE')
   try {
     const known = db.prepare(`SELECT count(*) AS n FROM sqlite_schema WHERE name = 'meta'`).get() as { n: number }
@@ -125,17 +141,24 @@ function prepare(db: DatabaseSync, dir: string): void {
           details: { dir },
           next: 'choose another folder with --store',
         })
-      db.exec(tables)
-      db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)').run('format', firstFormat)
+      create(db)
     }
     const format = db.prepare(`SELECT value FROM meta WHERE key = 'format'`).get() as { value: number } | undefined
     if (format === undefined || format.value > storeFormat) throw newer(dir, format?.value)
-    upgrade(db)
+    if (asItIs && known.n > 0) checkCurrent(db)
+    else upgrade(db)
     db.exec('COMMIT')
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
+}
+
+function create(db: DatabaseSync): void {
+  db.exec(tables)
+  const note = db.prepare('INSERT INTO meta(key, value) VALUES (?, ?)')
+  note.run('format', firstFormat)
+  note.run('projections', projectionVersion)
 }
 
 function upgrade(db: DatabaseSync): void {
@@ -145,6 +168,13 @@ function upgrade(db: DatabaseSync): void {
   db.prepare(`INSERT INTO meta(key, value) VALUES ('steps', ?) ON CONFLICT DO UPDATE SET value = excluded.value`).run(
     upgrades.length,
   )
+}
+
+function checkCurrent(db: DatabaseSync): void {
+  const find = db.prepare('SELECT value FROM meta WHERE key = ?')
+  const valueOf = (key: string): number => (find.get(key) as { value: number } | undefined)?.value ?? 0
+  if (valueOf('steps') < upgrades.length || valueOf('projections') !== projectionVersion)
+    throw new Error('the store is not up to date')
 }
 
 export function newer(dir: string, found: number | undefined): ConvokeError {
@@ -162,6 +192,7 @@ function makeFolder(dir: string): void {
   try {
     makeFolders(dir)
     if (!statSync(dir).isDirectory()) throw new Error('it is not a folder')
+    makeDatabase(dir)
     for (const name of ['ledger.db', 'wake', 'tail', 'turn']) createFile(join(dir, name))
     makeFolders(join(dir, 'workers'))
   } catch (error) {
@@ -175,6 +206,37 @@ function makeFolder(dir: string): void {
         cause: error,
       },
     )
+  }
+}
+
+/**
+ * Makes an empty store beside its place and puts it there as a whole: one sync, where SQLite makes seven when it turns an
+ * empty file into a database, then into one with a WAL, then writes tables. Leaves it to `openStore` where that fails, such
+ * as on a file system without links.
+ */
+function makeDatabase(dir: string): void {
+  const file = join(dir, 'ledger.db')
+  if (existsSync(file)) return
+  const aside = mkdtempSync(join(dir, 'new-'))
+  try {
+    const fresh = join(aside, 'ledger.db')
+    createFile(fresh)
+    const db = new DatabaseSync(fresh, { timeout: 0 })
+    try {
+      db.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN')
+      create(db)
+      upgrade(db)
+      db.exec('COMMIT; PRAGMA journal_mode = WAL')
+    } finally {
+      db.close()
+    }
+    syncFile(fresh)
+    // Another process may have been faster: then its store stands.
+    linkSync(fresh, file)
+  } catch {
+    // Whatever it was, it is met again, and told of, when the store is opened.
+  } finally {
+    rmSync(aside, { recursive: true, force: true })
   }
 }
 
@@ -207,15 +269,19 @@ function createFile(path: string): void {
 function syncFolder(dir: string): void {
   for (const folder of [dir, dirname(dir)]) {
     try {
-      const handle = openSync(folder, 'r')
-      try {
-        fsyncSync(handle)
-      } finally {
-        closeSync(handle)
-      }
+      syncFile(folder)
     } catch {
       // A parent we may not read, or a platform without it: SQLite has synced its own files.
     }
+  }
+}
+
+function syncFile(path: string): void {
+  const handle = openSync(path, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
   }
 }
 

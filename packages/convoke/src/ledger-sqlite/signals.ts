@@ -21,7 +21,8 @@ const pollMs = 1_000
 /** Followers of records see them this late at most; a touch a commit would cost more than the commit's own work. */
 const tailMs = 20
 
-export function createSignals(dir: string): Signals {
+/** With `polls`, listening is a look every so many milliseconds, and no file is watched. No timer keeps a process alive. */
+export function createSignals(dir: string, polls?: number): Signals {
   const paths = { wake: join(dir, 'wake'), tail: join(dir, 'tail'), turn: join(dir, 'turn') }
   let watchers: FSWatcher[] = []
   let poll: NodeJS.Timeout | undefined
@@ -49,11 +50,13 @@ export function createSignals(dir: string): Signals {
       tail ??= setTimeout(() => {
         tail = undefined
         touch(paths.tail)
-      }, tailMs)
+      }, tailMs).unref()
     },
     listen(interest, heard) {
       unlisten()
       if (!interest.changes && !interest.records) return
+      poll = setInterval(heard, polls ?? pollMs).unref()
+      if (polls !== undefined) return
       for (const path of interest.records ? [paths.wake, paths.tail] : [paths.wake]) {
         try {
           const watcher = watch(path, heard)
@@ -63,7 +66,6 @@ export function createSignals(dir: string): Signals {
           // No watches left on this system: polling has to do.
         }
       }
-      poll = setInterval(heard, pollMs)
     },
     ask() {
       touch(paths.turn)

@@ -1,47 +1,69 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../core/errors.ts'
 import { sha256 } from '../core/hash.ts'
-import { createEngine, type Engine } from './engine.ts'
+import { createEngine } from './engine.ts'
 import { fromSqlite } from './errors.ts'
-import type { Request, ToClient, ToWorker, WorkerOptions } from './protocol.ts'
+import { createLocks, type Locks } from './lease-locks.ts'
+import { crashPoints } from './points.ts'
+import type { Point, ToClient, ToWorker, WorkerOptions } from './protocol.ts'
+import { createPump } from './pump.ts'
+import { openStore } from './schema.ts'
+import { createSignals } from './signals.ts'
 
-// The thread that owns the database connection. It drains whatever has arrived into groups: all writes of a drain
-// share one transaction, reads follow. Invariant: one group at a time; nothing is answered before its commit.
+// The ledger's thread: owns a connection of its own from its start to its end. What it is told is done in groups
+// (pump.ts), in the order in which it was told.
 
 if (parentPort === null) throw new Error('this module is a worker thread; openSqliteLedger starts it')
 const port = parentPort
 const options = workerData as WorkerOptions
 
-const writes: Request[] = []
-const reads: Request[] = []
-let busy = false
-let closing = false
-
 function send(message: ToClient): void {
   port.postMessage(message)
 }
 
-function run(engine: Engine): void {
-  const beat = setInterval(() => {
-    if (!engine.wantsBeat()) return
-    writes.push([0, 'beat', []])
-    void pump()
-  }, options.leaseMs / 4)
+/** Those of workers that were registered in the caller's thread are the caller's. */
+function locksHere(): Locks {
+  const own = createLocks(options.dir)
+  return {
+    ...own,
+    free(worker) {
+      if (own.has(worker)) own.free(worker)
+      else send({ freed: worker })
+    },
+  }
+}
+
+const crash = crashPoints(options)
+function reach(point: Point): void {
+  crash(point)
+  if (options.probe === undefined) return
+  Atomics.store(options.probe, 0, 1)
+  send({ probe: point })
+  Atomics.wait(options.probe, 0, 1)
+}
+
+function run(): void {
+  const db = openStore(options)
+  const signals = createSignals(options.dir)
+  const engine = createEngine(options, { db, signals, locks: locksHere(), ahead: true, send, reach })
+  const pump = createPump({
+    engine,
+    leaseMs: options.leaseMs,
+    drain,
+    // Ends the thread, which is how the caller hears of it.
+    broken: (error) =>
+      process.nextTick(() => {
+        throw error
+      }),
+  })
 
   function take(message: ToWorker): void {
-    if ('close' in message) {
-      closing = true
-      return
-    }
-    for (const call of message.calls) {
-      // At once: what is committed after the caller asked to hear of it must be heard.
-      if (call[1] === 'interest') engine.listen(call)
-      else if (engine.isWrite(call[1])) writes.push(call)
-      else reads.push(call)
-    }
+    if ('close' in message) void close()
+    else if ('adopt' in message) engine.adopt(...message.adopt)
+    else pump.take(message.calls)
   }
 
-  function takeAll(): void {
+  function drain(): void {
     for (;;) {
       const next = receiveMessageOnPort(port) as { message: ToWorker } | undefined
       if (next === undefined) return
@@ -49,34 +71,21 @@ function run(engine: Engine): void {
     }
   }
 
-  async function pump(): Promise<void> {
-    if (busy) return
-    busy = true
-    try {
-      takeAll()
-      while (writes.length > 0 || reads.length > 0) {
-        if (writes.length > 0) await engine.commit(writes.splice(0, 1_000))
-        if (reads.length > 0) reads.push(...(await engine.answer(reads.splice(0, 50))))
-        takeAll()
-      }
-    } finally {
-      busy = false
-    }
-    if (!closing) return
-    busy = true
-    clearInterval(beat)
+  async function close(): Promise<void> {
+    pump.stop()
+    await pump.rest()
     await engine.close()
     port.close()
   }
 
   port.on('message', (message: ToWorker) => {
     take(message)
-    void pump()
+    pump.run()
   })
 }
 
 try {
-  run(createEngine(options, send))
+  run()
   send({ opened: true })
   // Whoever opened it prepares a first call now. What makes keys and measures time takes Node 6 ms to load.
   sha256('')

@@ -1,7 +1,8 @@
 import { statSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { isConvokeError } from '../../src/core/errors.ts'
-import { openSqliteLedger, type CrashAt } from '../../src/ledger-sqlite/index.ts'
+import type { Where } from '../../src/ledger-sqlite/client.ts'
+import { openLedger, type CrashAt } from '../../src/ledger-sqlite/index.ts'
 import { createChain } from '../../src/testing/chain.ts'
 
 // A process of its own that works on a store; the tests kill, stop and race it. It says what it did in JSON lines,
@@ -14,6 +15,7 @@ export interface Task {
   readonly count?: number
   readonly leaseMs?: number
   readonly crashAt?: CrashAt
+  readonly where?: Where
 }
 
 const task = JSON.parse(process.argv[2] ?? '{}') as Task
@@ -32,11 +34,14 @@ async function codeOf(act: Promise<unknown>): Promise<string> {
   }
 }
 
-const ledger = await openSqliteLedger({
-  dir,
-  ...(task.leaseMs === undefined ? {} : { leaseMs: task.leaseMs }),
-  ...(task.crashAt === undefined ? {} : { crashAt: task.crashAt }),
-})
+const ledger = await openLedger(
+  {
+    dir,
+    ...(task.leaseMs === undefined ? {} : { leaseMs: task.leaseMs }),
+    ...(task.crashAt === undefined ? {} : { crashAt: task.crashAt }),
+  },
+  task.where,
+)
 const chain = createChain({ tenant: 'acme', stream: `run/${id}` })
 
 async function start(): Promise<void> {

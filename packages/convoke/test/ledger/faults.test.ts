@@ -244,36 +244,39 @@ describe('a store that cannot be used', () => {
 })
 
 describe('a call that the database itself fails', () => {
-  it('is LEDGER_IO, and the others of its group are committed all the same', async () => {
-    await withStore(async ({ dir, open }) => {
-      const ledger = await open()
-      const db = new DatabaseSync(join(dir, 'ledger.db'))
-      db.exec('DROP TABLE folds; DROP TABLE uniques')
-      db.close()
-      const chains = Array.from({ length: 12 }, (_, i) => createChain({ tenant: 'acme', stream: `memory/m${i}` }))
-      await ledger.append(chains.map((chain) => ({ ref: chain.ref, epoch: 0, records: [chain.next({ type: 'a' })] })))
-      const codes = await Promise.all(
-        chains.map(async (chain, i) => {
-          // One fails halfway through its records without a savepoint, one in its guards within one.
-          const fold = { type: 'step.completed', path: 'p', payload: { fold: true } }
-          const records = [chain.next({ type: 'b' }), chain.next(i === 3 ? fold : { type: 'c' })]
-          const guards = i === 7 ? [{ kind: 'unique', tenant: 'acme', key: 'k', owner: 'o' } as const] : []
-          const act = ledger.append([{ ref: chain.ref, epoch: 0, records }], { guards })
-          return await act.then(
-            () => 'ok',
-            (error: { code: string }) => error.code,
-          )
-        }),
-      )
-      expect(codes).toEqual(chains.map((_, i) => (i === 3 || i === 7 ? 'LEDGER_IO' : 'ok')))
-      const heads = await ledger.heads('acme')
-      expect(heads.map(({ stream, seq }) => [stream, seq]).filter(([, seq]) => seq === 1)).toEqual([
-        ['memory/m3', 1],
-        ['memory/m7', 1],
-      ])
-      expect(await codeOf(ledger.guardOwner('acme', 'k'))).toBe('LEDGER_IO')
-    })
-  })
+  it.each(['never', 'only'] as const)(
+    'is LEDGER_IO, and the others of its group are committed (%s here)',
+    async (where) => {
+      await withStore(async ({ dir, open }) => {
+        const ledger = await open({}, where)
+        const db = new DatabaseSync(join(dir, 'ledger.db'))
+        db.exec('DROP TABLE folds; DROP TABLE uniques')
+        db.close()
+        const chains = Array.from({ length: 12 }, (_, i) => createChain({ tenant: 'acme', stream: `memory/m${i}` }))
+        await ledger.append(chains.map((chain) => ({ ref: chain.ref, epoch: 0, records: [chain.next({ type: 'a' })] })))
+        const codes = await Promise.all(
+          chains.map(async (chain, i) => {
+            // One fails halfway through its records without a savepoint, one in its guards within one.
+            const fold = { type: 'step.completed', path: 'p', payload: { fold: true } }
+            const records = [chain.next({ type: 'b' }), chain.next(i === 3 ? fold : { type: 'c' })]
+            const guards = i === 7 ? [{ kind: 'unique', tenant: 'acme', key: 'k', owner: 'o' } as const] : []
+            const act = ledger.append([{ ref: chain.ref, epoch: 0, records }], { guards })
+            return await act.then(
+              () => 'ok',
+              (error: { code: string }) => error.code,
+            )
+          }),
+        )
+        expect(codes).toEqual(chains.map((_, i) => (i === 3 || i === 7 ? 'LEDGER_IO' : 'ok')))
+        const heads = await ledger.heads('acme')
+        expect(heads.map(({ stream, seq }) => [stream, seq]).filter(([, seq]) => seq === 1)).toEqual([
+          ['memory/m3', 1],
+          ['memory/m7', 1],
+        ])
+        expect(await codeOf(ledger.guardOwner('acme', 'k'))).toBe('LEDGER_IO')
+      })
+    },
+  )
 })
 
 describe('SQLite builds', () => {

@@ -16,22 +16,34 @@ async function expectAcknowledged(child: Child, open: () => Promise<Ledger>): Pr
   await ledger.close()
 }
 
+/** In the ledger's thread, in the caller's, while it moves, and as it comes. */
+const places = ['never', 'only', 6, undefined] as const
+
 describe('killed writers', () => {
-  for (const point of ['commit.before', 'commit.after'] as const)
-    for (const occurrence of [1, 4, 9])
-      it(`lose nothing acknowledged when killed at ${point}, time ${occurrence}`, async () => {
-        await withStore(async ({ child, open }) => {
-          const writer = child({ task: 'append', id: 'a', crashAt: { point, occurrence } })
-          expect(await writer.ended).toBe('SIGKILL')
-          await expectAcknowledged(writer, open)
-          const ledger = await open()
-          // Commits of the child: start, register, claim, then one a step.
-          const stored = (await ledger.head(run('a'))).seq
-          const commits = point === 'commit.after' ? occurrence : occurrence - 1
-          expect(stored).toBe(commits === 0 ? 0 : Math.max(1, commits - 2))
-          expect(writer.lines.length).toBe(Math.max(0, occurrence - 4))
+  const cases = places.flatMap((where) =>
+    (['commit.before', 'commit.after'] as const).flatMap((point) =>
+      [1, 4, 9].map((occurrence) => ({ point, occurrence, where })),
+    ),
+  )
+  for (const { point, occurrence, where } of cases)
+    it(`lose nothing acknowledged when killed at ${point}, time ${occurrence} (here: ${where ?? 'unless said'})`, async () => {
+      await withStore(async ({ child, open }) => {
+        const writer = child({
+          task: 'append',
+          id: 'a',
+          crashAt: { point, occurrence },
+          ...(where === undefined ? {} : { where }),
         })
+        expect(await writer.ended).toBe('SIGKILL')
+        await expectAcknowledged(writer, open)
+        const ledger = await open()
+        // Commits of the child: start, register, claim, then one a step.
+        const stored = (await ledger.head(run('a'))).seq
+        const commits = point === 'commit.after' ? occurrence : occurrence - 1
+        expect(stored).toBe(commits === 0 ? 0 : Math.max(1, commits - 2))
+        expect(writer.lines.length).toBe(Math.max(0, occurrence - 4))
       })
+    })
 
   it('lose nothing acknowledged when killed at any time, and the next goes on at once', async () => {
     await withStore(async ({ child, open }) => {

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { isConvokeError, type ConvokeError } from '../../src/core/errors.ts'
-import { openSqliteLedger, type SqliteLedgerOptions } from '../../src/ledger-sqlite/index.ts'
+import type { Where } from '../../src/ledger-sqlite/client.ts'
+import { openLedger, type SqliteLedgerOptions } from '../../src/ledger-sqlite/index.ts'
 import type { Ledger } from '../../src/ports/ledger.ts'
 import type { Task } from './child.ts'
 
@@ -61,7 +62,7 @@ export function spawnChild(task: Task): Child {
 export async function withStore(
   body: (store: {
     readonly dir: string
-    open(options?: Partial<SqliteLedgerOptions>): Promise<Ledger>
+    open(options?: Partial<SqliteLedgerOptions>, where?: Where): Promise<Ledger>
     child(task: Omit<Task, 'dir'>): Child
   }) => Promise<void>,
 ): Promise<void> {
@@ -71,8 +72,8 @@ export async function withStore(
   try {
     await body({
       dir,
-      async open(options = {}) {
-        const ledger = await openSqliteLedger({ dir, ...options })
+      async open(options = {}, where) {
+        const ledger = await openLedger({ dir, ...options }, where)
         ledgers.push(ledger)
         return ledger
       },
