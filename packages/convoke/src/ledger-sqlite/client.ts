@@ -15,8 +15,8 @@ import { broken, closedError, startThread, threadUrl, type Thread } from './thre
 //    closed.
 // 4. Calls of one turn of the event loop are one group. In the thread, a call made while it has nothing to do leaves at once.
 // 5. The process stays alive only while a call is pending or somebody holds on to the ledger.
-// 6. A worker that was registered here has its thread started then, and is in its care once that is up, whatever this
-//    thread does. Its lock stays here until it is gone from the store, or the ledger ends.
+// 6. A worker that was registered here is in the thread's care once that is up, whatever this thread does; until then its
+//    lease is a long one. Its lock stays here until it is gone from the store, or the ledger ends.
 
 export interface News {
   readonly changed: Told
@@ -47,7 +47,10 @@ interface Waiting {
 
 /** Posted at once when so many calls have gathered, so that the thread begins while this one still prepares more. */
 const burst = 64
-/** The thread is started after so many milliseconds, or calls, for whoever stays. */
+/**
+ * The thread is started after so many milliseconds, or calls, for whoever stays: most commands and small programs are over
+ * by then.
+ */
 const soonMs = 100
 const manyCalls = 300
 
@@ -166,7 +169,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
 
   /** Before it is done here. */
   function look(request: Request): void {
-    if (request[1] === 'register' || request[0] === manyCalls) start()
+    if (request[0] === manyCalls) start()
     if (request[1] === 'interest') interest = request[2]
     if ((typeof where === 'number' && request[0] >= where) || here?.isLong(request)) move()
   }
@@ -180,11 +183,10 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       await thread?.close()
       return
     }
-    // The thread, which has nothing to do yet, ends beside the last commit and checkpoint.
-    const gone = thread?.stop()
+    const unneeded = thread
     thread = undefined
+    await unneeded?.close()
     await here?.close()
-    await gone
     finish(closedError())
   }
 
@@ -195,7 +197,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       probe,
       broken: (error) => {
         finish(broken(error))
-        void thread?.stop()
+        void thread?.close()
       },
       registered: (...adopt) => {
         leases.set(...adopt)

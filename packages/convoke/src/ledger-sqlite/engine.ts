@@ -50,6 +50,8 @@ export interface Host {
   readonly db: DatabaseSync
   readonly signals: Signals
   readonly locks: Locks
+  /** How long a lease is that is renewed from here. */
+  readonly leaseMs: number
   readonly send: (message: ToClient) => void
   readonly reach: (point: Point) => void
   /** Whether records may be given ahead of their proof. */
@@ -76,8 +78,8 @@ function sizeOf(value: unknown): number {
 }
 
 export function createEngine(options: WorkerOptions, host: Host): Engine {
-  const { dir, leaseMs } = options
-  const { db, signals, send, reach, locks, registered } = host
+  const { dir } = options
+  const { db, signals, send, reach, locks, leaseMs, registered } = host
   const memory = createMemory(db)
   const transaction = createTransaction(db, memory)
   const blobs = createBlobs(db, memory)

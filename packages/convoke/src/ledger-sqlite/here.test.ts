@@ -36,6 +36,7 @@ const codeOf = async (act: Promise<unknown>): Promise<string> =>
     () => 'ok',
     (error: unknown) => (isConvokeError(error) ? error.code : String(error)),
   )
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Whether the operating system refuses the lock on a file to another process. */
@@ -133,16 +134,19 @@ describe('moving (invariants 1 to 4)', () => {
 })
 
 describe('a worker that is registered here (invariant 6)', () => {
-  it('lives on while this thread is blocked for longer than its lease, right after registering', async () => {
+  it('lives on while this thread is blocked for longer than its lease, right after registering and later', async () => {
     const leaseMs = 4_000
     const ledger = await openLedger({ dir, leaseMs })
     const chain = createChain({ tenant: 'acme', stream: 'run/r' })
     const started = chain.next({ type: 'run.started', payload: { workflow: 'w', version: '1' } })
     const begun = ledger.append([{ ref: chain.ref, epoch: 0, records: [started] }])
     const lease = await ledger.register('w1')
-    const until = performance.now() + 1.5 * leaseMs
-    while (performance.now() < until);
-    expect(lease.remaining()).toBeGreaterThan(0)
+    const block = (): void => {
+      const until = performance.now() + 1.5 * leaseMs
+      while (performance.now() < until);
+    }
+    block()
+    expect(lease.remaining()).toBeGreaterThan(leaseMs)
     await begun
     const claim = await ledger.claim(chain.ref, 'w1')
     chain.follow(claim)
@@ -151,6 +155,9 @@ describe('a worker that is registered here (invariant 6)', () => {
     // By now the ledger is in its thread; the lock is where it was taken.
     await ledger.heads('acme')
     expect(isLockedOutside(file)).toBe(true)
+    expect(lease.remaining()).toBeLessThanOrEqual(leaseMs)
+    block()
+    expect(lease.remaining()).toBeGreaterThan(0)
     await lease.release()
     expect([existsSync(file), lease.remaining()]).toEqual([false, 0])
     await ledger.close()
@@ -202,7 +209,9 @@ describe('closing', () => {
   const states: readonly (readonly [string, Where, (ledger: Ledger) => Promise<unknown>])[] = [
     ['here', late, async () => undefined],
     ['here, with calls under way', late, async (ledger) => ledger.post(inbox, message('x')).catch(() => undefined)],
-    ['while the thread starts', undefined, async (ledger) => await ledger.register('w1')],
+    ['here, with a worker', undefined, async (ledger) => await ledger.register('w1')],
+    // It is started after 100 ms, and takes 45 to be up.
+    ['while the thread starts', undefined, async (ledger) => (await ledger.register('w1'), await pause(110))],
     ['while moving', late, async (ledger) => void ledger.heads('acme').catch(() => undefined)],
     ['moved', late, async (ledger) => await ledger.heads('acme')],
     ['in the thread from the start', 'never', async (ledger) => await ledger.register('w1')],
@@ -229,7 +238,7 @@ describe('closing', () => {
       const ledger = await openLedger({ dir })
       const lease = await ledger.register(`w${round}`)
       expect(await ledger.post(inbox, message(`m${round}`))).toEqual({ seq: round + 1, duplicate: false })
-      if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, round * 8))
+      if (round % 3 > 0) await pause(95 + round * 8)
       await ledger.close()
       expect(lease.remaining()).toBe(0)
     }

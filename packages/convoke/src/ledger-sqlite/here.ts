@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Probe } from '../ports/probe.ts'
 import { createEngine, type Engine } from './engine.ts'
 import { createLocks, type Locks } from './lease-locks.ts'
+import { untilThread } from './lease-margin.ts'
 import { crashPoints } from './points.ts'
 import type { Point, Request, ToClient, WorkerOptions } from './protocol.ts'
 import { createPump, type Pump } from './pump.ts'
@@ -68,7 +69,16 @@ export function openHere(
     const db = openStore({ ...options, busyMs: 0, asItIs: true })
     try {
       const signals = createSignals(dir, pollMs)
-      return createEngine(options, { db, signals, locks, ahead: false, send, reach, registered })
+      return createEngine(options, {
+        db,
+        signals,
+        locks,
+        leaseMs: untilThread(leaseMs),
+        ahead: false,
+        send,
+        reach,
+        registered,
+      })
     } catch (error) {
       db.close()
       throw error

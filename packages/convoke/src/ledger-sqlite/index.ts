@@ -141,7 +141,7 @@ export async function openLedger(options: SqliteLedgerOptions, where?: Where): P
     head: async (ref) => await client.call('head', ...placeOf(ref)),
     heads: async (tenant, { after = '', limit = 1_000 } = {}) =>
       await client.call('heads', checkTenant(tenant), after, limit),
-    register: async (worker) => await createClientLease(client, worker, leaseMs, clock?.now() ?? Date.now()),
+    register: async (worker) => await createClientLease(client, worker, clock?.now() ?? Date.now()),
     claim: async (ref, worker) => await client.call('claim', ...placeOf(ref), worker),
     release: async (ref, epoch) => await client.call('release', ...placeOf(ref), epoch),
     getBlob: async (tenant, hash) => await client.call('getBlob', checkTenant(tenant), hash),

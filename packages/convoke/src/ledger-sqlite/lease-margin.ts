@@ -1,4 +1,17 @@
 /** How much earlier than for others a lease ends for its holder. */
-export function marginOf(leaseMs: number): number {
+function marginOf(leaseMs: number): number {
   return Math.min(leaseMs / 10, 1_000)
+}
+
+/** When a lease that was renewed at `began` ends for its holder; both in nanoseconds of the system's monotonic clock. */
+export function endOf(began: bigint, leaseMs: number): bigint {
+  return began + BigInt(Math.floor((leaseMs - marginOf(leaseMs)) * 1e6))
+}
+
+/**
+ * How long a lease is that is renewed by the caller's thread, which somebody's code may keep busy for minutes. Its end is
+ * seen by the lock that goes with a process; only one that is stopped while it starts keeps its runs that long.
+ */
+export function untilThread(leaseMs: number): number {
+  return leaseMs * 60
 }

@@ -6,7 +6,7 @@ import { ConvokeError } from '../core/errors.ts'
 import type { Head } from '../core/record.ts'
 import { isBusy } from './errors.ts'
 import { lockFileOf, type Locks } from './lease-locks.ts'
-import { marginOf } from './lease-margin.ts'
+import { endOf } from './lease-margin.ts'
 import type { Memory } from './streams.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -20,8 +20,9 @@ import type { Transaction } from './transaction.ts'
 // began. So whoever was declared dead can never renew, and a lease counts from before its renewal was visible to
 // anyone: it always ends for its holder before it ends for others. Wall clocks take no part.
 //
-// A ledger that moves to its thread has two of these for a while: both renew, and the time of the last renewal is one, in
-// shared memory. 0 there is final: the lease has passed for both.
+// A ledger that moves to its thread has two of these for a while: both renew, and when the lease ends is one number, in
+// shared memory. 0 there is final: the lease has passed for both. Until the thread renews it, the lease is longer
+// (lease-margin.ts); one that becomes shorter does so for its holder before others can know.
 
 export interface Leases {
   register(worker: string, slot: BigInt64Array, since: number, pid: number): undefined
@@ -43,7 +44,7 @@ export interface Leases {
   close(): void
 }
 
-/** When the last durable renewal began, in nanoseconds of the system's monotonic clock; 0 when the lease has passed. */
+/** When the lease ends for its holder, in nanoseconds of the system's monotonic clock; 0 when it has passed. */
 type Slot = BigInt64Array
 interface Row {
   readonly id: string
@@ -73,14 +74,13 @@ export function createLeases(parts: {
   const find = db.prepare('SELECT * FROM workers WHERE id = ?')
   const findAll = db.prepare('SELECT * FROM workers')
   const add = db.prepare('INSERT INTO workers(id, host, pid, beat, lease, since) VALUES (?, ?, ?, 1, ?, ?)')
-  const renew = db.prepare('UPDATE workers SET beat = beat + 1 WHERE id = ?')
+  const renew = db.prepare('UPDATE workers SET beat = beat + 1, lease = ? WHERE id = ?')
   const remove = db.prepare('DELETE FROM workers WHERE id = ?')
   const take = db.prepare('UPDATE streams SET epoch = epoch + 1, owner = ? WHERE id = ?')
   const giveBack = db.prepare('UPDATE streams SET owner = NULL WHERE id = ?')
 
   function passed(mine: Slot): boolean {
-    const age = Number(process.hrtime.bigint() - Atomics.load(mine, 0)) / 1e6
-    return age >= leaseMs - marginOf(leaseMs)
+    return process.hrtime.bigint() >= Atomics.load(mine, 0)
   }
 
   function lapse(mine: Slot): void {
@@ -146,7 +146,7 @@ export function createLeases(parts: {
       transaction.after(() => {
         locked.delete(worker)
         held.set(worker, slot)
-        Atomics.store(slot, 0, began)
+        Atomics.store(slot, 0, endOf(began, leaseMs))
         registered?.(worker, slot)
       })
       return undefined
@@ -164,8 +164,13 @@ export function createLeases(parts: {
       for (const [worker, mine] of held) {
         if (Atomics.load(mine, 0) === 0n) continue
         const began = process.hrtime.bigint()
-        if (passed(mine) || renew.run(worker).changes === 0) lapse(mine)
-        else transaction.after(() => renewed(mine, began))
+        if (passed(mine) || renew.run(Math.ceil(leaseMs), worker).changes === 0) {
+          lapse(mine)
+          continue
+        }
+        const ends = endOf(began, leaseMs)
+        move(mine, ends, (was) => ends < was)
+        transaction.after(() => move(mine, ends, (was) => ends > was))
       }
       return undefined
     },
@@ -222,9 +227,9 @@ export function createLeases(parts: {
 }
 
 /** Never from 0: another thread may have found meanwhile that the lease has passed. */
-function renewed(slot: Slot, began: bigint): void {
-  for (let was = Atomics.load(slot, 0); was !== 0n && was < began;) {
-    const found = Atomics.compareExchange(slot, 0, was, began)
+function move(slot: Slot, ends: bigint, wanted: (was: bigint) => boolean): void {
+  for (let was = Atomics.load(slot, 0); was !== 0n && wanted(was);) {
+    const found = Atomics.compareExchange(slot, 0, was, ends)
     if (found === was) return
     was = found
   }

@@ -11,10 +11,11 @@ export interface Thread {
   post(message: ToWorker): void
   /** Whether the process has to stay for it. */
   stay(needed: boolean): void
-  /** Resolves when it has done what it was told, has closed the store and is gone. */
+  /**
+   * Resolves when it has done what it was told, has closed the store and is gone; one that has not opened it yet does not.
+   * It always ends by itself, between two tasks: `Worker.terminate` may hit anything.
+   */
   close(): Promise<void>
-  /** Ends it as it stands. Resolves when it is gone: going on beside it has cost whole processes (ARCHITECTURE.md, _A start_). */
-  stop(): Promise<void>
 }
 
 /** `ended` is called when the thread is gone, with an error when it was not asked to go. */
@@ -27,7 +28,8 @@ export function startThread(o: {
 }): Thread {
   const { url, options, probe, receive, ended } = o
   const probed = probe === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
-  const workerData: WorkerOptions = probed === undefined ? options : { ...options, probe: probed }
+  const unwanted = new Int32Array(new SharedArrayBuffer(4))
+  const workerData: WorkerOptions = { ...options, unwanted, ...(probed === undefined ? {} : { probe: probed }) }
   const worker = new Worker(url, { name: 'convoke-ledger', workerData, execArgv: [] })
   const opened = Promise.withResolvers<void>()
   const gone = Promise.withResolvers<void>()
@@ -67,13 +69,10 @@ export function startThread(o: {
       else worker.unref()
     },
     close() {
+      Atomics.store(unwanted, 0, 1)
       worker.ref()
       worker.postMessage({ close: true } satisfies ToWorker)
       return gone.promise
-    },
-    async stop() {
-      worker.ref()
-      await worker.terminate()
     },
   }
 }

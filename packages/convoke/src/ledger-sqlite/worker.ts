@@ -45,10 +45,11 @@ function reach(point: Point): void {
 function run(): void {
   const db = openStore(options)
   const signals = createSignals(options.dir)
-  const engine = createEngine(options, { db, signals, locks: locksHere(), ahead: true, send, reach })
+  const { leaseMs } = options
+  const engine = createEngine(options, { db, signals, locks: locksHere(), leaseMs, ahead: true, send, reach })
   const pump = createPump({
     engine,
-    leaseMs: options.leaseMs,
+    leaseMs,
     drain,
     // Ends the thread, which is how the caller hears of it.
     broken: (error) =>
@@ -59,8 +60,11 @@ function run(): void {
 
   function take(message: ToWorker): void {
     if ('close' in message) void close()
-    else if ('adopt' in message) engine.adopt(...message.adopt)
-    else pump.take(message.calls)
+    else if ('adopt' in message) {
+      engine.adopt(...message.adopt)
+      // At once, since the lease is a long one until then.
+      pump.take([[0, 'beat', []]])
+    } else pump.take(message.calls)
   }
 
   function drain(): void {
@@ -85,11 +89,14 @@ function run(): void {
 }
 
 try {
-  run()
-  send({ opened: true })
-  // Whoever opened it prepares a first call now. What makes keys and measures time takes Node 6 ms to load.
-  sha256('')
-  performance.now()
+  if (options.unwanted !== undefined && Atomics.load(options.unwanted, 0) === 1) port.close()
+  else {
+    run()
+    send({ opened: true })
+    // Whoever opened it prepares a first call now. What makes keys and measures time takes Node 6 ms to load.
+    sha256('')
+    performance.now()
+  }
 } catch (error) {
   send({ failed: toErrorData(fromSqlite(error, options.dir)) })
   port.close()

@@ -81,6 +81,8 @@ async function own(): Promise<void> {
   say({ claimed: claim.epoch })
   for await (const line of createInterface({ input: process.stdin })) {
     if (line === 'append') say({ append: await step(claim.epoch, 0) })
+    // What may take long is done by the ledger's thread, which has renewed the lease by then.
+    if (line === 'settle') say({ settled: (await ledger.heads(chain.ref.tenant)).length })
     if (line === 'remaining') say({ remaining: lease.remaining() })
     if (line === 'claim') say({ claim: await codeOf(ledger.claim(chain.ref, lease.worker)) })
     if (line === 'again') {

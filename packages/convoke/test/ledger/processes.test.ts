@@ -73,6 +73,8 @@ describe('stopped workers', () => {
       expect(await zombie.next('claimed')).toEqual({ claimed: 1 })
       zombie.tell('append')
       expect(await zombie.next('append')).toEqual({ append: 'ok' })
+      zombie.tell('settle')
+      await zombie.next('settled')
       const ledger = await open()
       await ledger.register('heir')
       const owned = await errorOf(ledger.claim(run('z'), 'heir'))
@@ -103,10 +105,35 @@ describe('stopped workers', () => {
     })
   })
 
+  it('have a longer lease while they start, when nobody but the busy thread could renew it', async () => {
+    await withStore(async ({ child, open }) => {
+      const worker = child({ task: 'own', id: 'z', leaseMs: 1_000 })
+      await worker.next('claimed')
+      worker.tell('remaining')
+      const early = Number((await worker.next('remaining'))['remaining'])
+      worker.tell('settle')
+      await worker.next('settled')
+      worker.tell('remaining')
+      const later = Number((await worker.next('remaining'))['remaining'])
+      // The first is a minute, unless this machine was slow enough for the thread to be up by then.
+      expect(early).toBeLessThanOrEqual(60_000)
+      expect(later).toBeGreaterThan(0)
+      expect(later).toBeLessThanOrEqual(1_000)
+      worker.process.kill('SIGKILL')
+      await worker.ended
+      // Its end is seen at once all the same.
+      const ledger = await open()
+      await ledger.register('heir')
+      expect((await ledger.claim(run('z'), 'heir')).epoch).toBe(2)
+    })
+  })
+
   it('find their own lease passed although nobody took over, and go on as a new incarnation', async () => {
     await withStore(async ({ child, open }) => {
       const worker = child({ task: 'own', id: 'z', leaseMs: 1_200 })
       await worker.next('claimed')
+      worker.tell('settle')
+      await worker.next('settled')
       worker.process.kill('SIGSTOP')
       await new Promise((resolve) => setTimeout(resolve, 2_000))
       worker.process.kill('SIGCONT')
