@@ -16,7 +16,7 @@ import { parseShape, toWire, type Shape } from './wire.ts'
 
 // What goes into streams. Invariants: a record is inserted only at head + 1 with the head's hash and the stream's
 // epoch; an append that is refused leaves nothing behind (it is checked before its first write, or has a savepoint, or
-// its group is taken back and tried call by call); the same records again change nothing.
+// its group is taken back and tried in halves); the same records again change nothing.
 
 const manyShapes = 1_000
 

@@ -20,9 +20,9 @@ import { createImports } from './imports.ts'
 import { createExports } from './exports.ts'
 import { createTransaction } from './transaction.ts'
 
-// Puts the parts of the ledger together, in its thread or in the caller's (here.ts), and runs groups of calls. Invariants: the connection is in a
-// transaction only while a group is being committed; a refused call leaves nothing behind and does not touch the
-// others of its group; a group that cannot be committed as a whole is tried call by call.
+// Puts the parts of the ledger together, in its thread or in the caller's (here.ts), and runs groups of calls.
+// Invariants: the connection is in a transaction only while a group is being committed; a refused call leaves nothing
+// behind and does not touch the others of its group; a group that cannot be committed as a whole is tried in halves.
 
 type WriteTable = { readonly [K in WriteKind]: (...args: Calls[K]['args']) => Calls[K]['result'] }
 type ReadTable = { readonly [K in ReadKind]: (...args: Calls[K]['args']) => Calls[K]['result'] }
@@ -205,7 +205,7 @@ export function createEngine(options: WorkerOptions, host: Host): Engine {
       memory.forget()
       if (db.isTransaction) db.exec('ROLLBACK')
       if (group.length === 1) refuse(group, error)
-      else for (const one of group) await commit([one])
+      else await commitInHalves(group)
       return
     }
     reach('commit.after')
@@ -219,6 +219,13 @@ export function createEngine(options: WorkerOptions, host: Host): Engine {
     })
     // The lock is free now, but not for long enough to be caught by chance.
     if (signals.asked()) await sleep(2)
+  }
+
+  /** One of them does not go with the others: few commits find out which. */
+  async function commitInHalves(group: readonly Request[]): Promise<void> {
+    const half = Math.ceil(group.length / 2)
+    await commit(group.slice(0, half))
+    await commit(group.slice(half))
   }
 
   function refuse(group: readonly Request[], error: unknown): void {

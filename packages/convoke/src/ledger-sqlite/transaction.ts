@@ -15,7 +15,7 @@ export interface Transaction {
    * doubles the price of a small write.
    */
   nested<T>(act: () => T): T
-  /** Runs without one; what it throws spoils the whole group, whose members are then tried one by one. */
+  /** Runs without one; what it throws spoils the whole group, which is then tried in halves. */
   unsaved<T>(act: () => T): T
   /** Others may want to know of this commit: of what concerns this stream, or of anything. */
   tell(tenant?: string, stream?: string): void
