@@ -53,6 +53,8 @@ const burst = 64
  */
 const soonMs = 100
 const manyCalls = 300
+/** A store that the thread could not open may be free later. */
+const againMs = 1_000
 
 export async function startClient(given: WorkerOptions, probe?: Probe, where?: Where): Promise<Client> {
   const url = threadUrl()
@@ -65,6 +67,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   let thread: Thread | undefined
   let mode: 'here' | 'moving' | 'thread' = 'here'
   let moving: Promise<void> | undefined
+  let again: NodeJS.Timeout | undefined
   let queue: Request[] = []
   let counter = 0
   let holders = 0
@@ -104,7 +107,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   function finish(error: ConvokeError): void {
     if (ended) return
     ended = true
-    clearTimeout(timer)
+    clearTimeout(again)
     here?.end()
     for (const one of waiting.values()) one.reject(error)
     waiting.clear()
@@ -126,7 +129,11 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
     for (const adopt of leases) if (Atomics.load(adopt[1], 0) !== 0n) mine.post({ adopt })
     mine.opened.then(
       () => move(),
-      () => (thread = ended ? thread : undefined),
+      () => {
+        if (ended) return
+        thread = undefined
+        again = setTimeout(start, againMs).unref()
+      },
     )
   }
 
@@ -175,7 +182,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
   }
 
   async function end(): Promise<void> {
-    clearTimeout(timer)
+    clearTimeout(again)
     await moving
     if (ended) return
     flush()
@@ -205,7 +212,7 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       },
     })
   }
-  const timer = here === undefined || where !== undefined ? undefined : setTimeout(start, soonMs).unref()
+  if (here !== undefined && where === undefined) again = setTimeout(start, soonMs).unref()
   if (here === undefined) {
     mode = 'thread'
     start()

@@ -119,6 +119,22 @@ describe('moving (invariants 1 to 4)', () => {
     await ledger.close()
   })
 
+  it('moves later when the thread could not open the store at first', async () => {
+    const leaseMs = 4_000
+    const ledger = await openLedger({ dir, busyMs: 200, leaseMs })
+    const lease = await ledger.register('w1')
+    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    other.exec('BEGIN IMMEDIATE')
+    // It is started after 100 ms, and waits for 200.
+    await pause(700)
+    expect(lease.remaining()).toBeGreaterThan(leaseMs)
+    other.exec('ROLLBACK')
+    other.close()
+    await expect.poll(() => lease.remaining(), { timeout: 20_000 }).toBeLessThanOrEqual(leaseMs)
+    expect(lease.remaining()).toBeGreaterThan(0)
+    await ledger.close()
+  })
+
   it('reads what is short, ahead of its proof or not, as the thread does', async () => {
     const ledger = await openLedger({ dir }, 'only')
     const chain = createChain({ tenant: 'acme', stream: 'memory/m' })
