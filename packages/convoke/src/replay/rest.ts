@@ -52,6 +52,10 @@ class Stretches {
 
   goOn(): Promise<void> {
     return new Promise((resolve) => {
+      if (this.#waiting.length === 0 && this.#going.length === 0) {
+        process.nextTick(resolve)
+        return
+      }
       this.#going.push(resolve)
       if (this.#awake) return
       this.#awake = true
