@@ -14,9 +14,7 @@ export type StatusListener = (last?: Entry) => void
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
   on(ref: StreamRef, listener: StatusListener): () => void
-  /** This run was begun here. */
-  begun(ref: StreamRef): void
-  /** Whether whoever waits will be called when the run's status changes: it is driven here, or nothing has touched it yet. */
+  /** Whether it is driven here, and nobody has said anything of it since: then whoever waits is called when it changes. */
   isTold(ref: StreamRef): boolean
   /** This run is driven here from now on, until it is said to have changed. */
   driven(ref: StreamRef): void
@@ -35,13 +33,11 @@ const spacingMs = 0.5
 const maxSpacingMs = 5_000
 /** So few are called at once. */
 const few = 16
-/** Runs begun here that are known to be untouched; of others somebody looks. */
-const most = 4_096
 
 export function statusBoard(): StatusBoard {
   const listeners = new Map<string, Set<StatusListener>>()
   const driven = new Set<string>()
-  /** Begun here, and nobody has said anything of them since. */
+  /** Driven here, and nobody has said anything of them since. */
   const untouched = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
@@ -83,16 +79,14 @@ export function statusBoard(): StatusBoard {
         if (left.size === 0) listeners.delete(key)
       }
     },
-    begun(ref) {
-      if (untouched.size < most) untouched.add(keyOf(ref))
-    },
-    isTold: (ref) => driven.has(keyOf(ref)) || untouched.has(keyOf(ref)),
+    isTold: (ref) => untouched.has(keyOf(ref)),
     driven(ref) {
       driven.add(keyOf(ref))
-      untouched.delete(keyOf(ref))
+      untouched.add(keyOf(ref))
     },
     changed(ref) {
       driven.delete(keyOf(ref))
+      untouched.delete(keyOf(ref))
       for (const listener of [...(listeners.get(keyOf(ref)) ?? [])]) listener()
     },
     ended(ref, last) {

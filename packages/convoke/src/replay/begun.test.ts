@@ -76,7 +76,7 @@ function counting(ledger: Ledger, asked: Map<string, number>): Ledger {
   } as Ledger
 }
 
-test('a run that was begun here is driven and waited for without reading anything of it', async () => {
+test('a run that was begun here is driven without reading anything of it', async () => {
   const dir = temporaryFolder()
   const asked = new Map<string, number>()
   const app = newWorld().app([flow('plain', async (run, input) => run.step('a', () => input))], {
@@ -84,7 +84,7 @@ test('a run that was begun here is driven and waited for without reading anythin
     openLedger: async () => counting(await openLedger({ dir }, 'never'), asked),
   })
   expect(await (await begin(app, 'plain', 7)).result()).toBe(7)
-  expect([...asked.keys()].filter((name) => name !== 'read policy/halts')).toEqual([])
+  expect([...asked.keys()].filter((name) => /^read (run|inbox)/.test(name))).toEqual([])
   // One that is there already is looked for.
   expect(await (await begin(app, 'plain', 7)).result()).toBe(7)
   expect([...asked.keys()]).toContain('read run/r')
