@@ -91,30 +91,42 @@ test('a run that was begun here is driven without reading anything of it', async
   await expect(begin(app, 'plain', 8)).rejects.toMatchObject({ code: 'RUN_EXISTS' })
 })
 
-test('what came to its inbox before it was driven is there when it begins', async () => {
-  const ran: string[] = []
-  const store = createMemoryStore()
-  const asked = new Map<string, number>()
-  let claiming!: () => void
-  const claimed = new Promise<void>((resolve) => (claiming = resolve))
-  let mayClaim!: () => void
-  const posted = new Promise<void>((resolve) => (mayClaim = resolve))
-  const app = newWorld().app([flow('steps', async (run) => run.step('a', () => ran.push('a')))], {
-    openLedger: async () => {
-      const ledger = counting(store.open(), asked)
+/** A ledger whose claims are held: `claimed` resolves with the first, `go` lets them through. */
+function held(open: () => Ledger): {
+  readonly open: () => Promise<Ledger>
+  readonly claimed: Promise<void>
+  go(): void
+} {
+  const claimed = Promise.withResolvers<void>()
+  const gone = Promise.withResolvers<void>()
+  return {
+    claimed: claimed.promise,
+    go: gone.resolve,
+    open: async () => {
+      const ledger = open()
       const claim: Ledger['claim'] = async (at, worker) => {
-        claiming()
-        await posted
+        claimed.resolve()
+        await gone.promise
         return await ledger.claim(at, worker)
       }
       return { ...ledger, claim }
     },
+  }
+}
+
+test('what came to its inbox before it was driven is there when it begins', async () => {
+  const ran: string[] = []
+  const store = createMemoryStore()
+  const asked = new Map<string, number>()
+  const claims = held(() => counting(store.open(), asked))
+  const app = newWorld().app([flow('steps', async (run) => run.step('a', () => ran.push('a')))], {
+    openLedger: claims.open,
   })
   const handle = await begin(app, 'steps', null)
-  await claimed
+  await claims.claimed
   const other = newWorld().app([], { openLedger: async () => store.open(), drives: false })
   await (await other.run('r')).cancel('not needed')
-  mayClaim()
+  claims.go()
   await expect(handle.result()).rejects.toMatchObject({ code: 'RUN_CANCELLED' })
   expect(ran).toEqual([])
   expect(asked.get('read run/r')).toBeUndefined()
@@ -123,33 +135,20 @@ test('what came to its inbox before it was driven is there when it begins', asyn
 test('a run that another has driven since is read', async () => {
   const store = createMemoryStore()
   const asked = new Map<string, number>()
-  let mayClaim!: () => void
-  const gone = new Promise<void>((resolve) => (mayClaim = resolve))
-  let claiming!: () => void
-  const claimed = new Promise<void>((resolve) => (claiming = resolve))
+  const claims = held(() => counting(store.open(), asked))
   const ran: string[] = []
   const code = flow('two', async (run) => {
     await run.step('first', () => void ran.push('first'))
     await run.sleep(3_600_000)
   })
-  const first = newWorld().app([code], {
-    openLedger: async () => {
-      const ledger = counting(store.open(), asked)
-      const claim: Ledger['claim'] = async (at, worker) => {
-        claiming()
-        await gone
-        return await ledger.claim(at, worker)
-      }
-      return { ...ledger, claim }
-    },
-  })
+  const first = newWorld().app([code], { openLedger: claims.open })
   const handle = await begin(first, 'two', null)
-  await claimed
+  await claims.claimed
   const second = newWorld().app([code], { openLedger: async () => store.open() })
   await second.work()
   await expect.poll(async () => (await (await second.run('r')).status()).status).toBe('parked')
   await second.close()
-  mayClaim()
+  claims.go()
   await expect.poll(() => asked.get('read run/r')).toBeGreaterThan(0)
   await expect.poll(async () => (await handle.status()).status).toBe('parked')
   expect(ran).toEqual(['first'])
