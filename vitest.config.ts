@@ -16,11 +16,9 @@ export default defineConfig({
       'scripts/**/*.test.ts',
     ],
     exclude: ['**/node_modules/**', '**/dist/**', 'bench/peers/**', 'bench/specs/**'],
+    // Threads, and programs that tests start, are the built package.
+    globalSetup: 'scripts/test-setup.ts',
     pool: 'forks',
-    // Threads of sources take their types away with WebAssembly. V8's list of code pages suffers from such code that comes and
-    // goes in several threads (CHECK `jit_page.has_value()`, nodejs/node 64500) where it is kept for the processor's
-    // protection keys. Threads of the built package run JavaScript alone.
-    execArgv: ['--no-memory-protection-keys'],
     // Much of the time is spent waiting for processes and disks; of two cores vitest would use one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 30_000,

@@ -13,7 +13,7 @@ beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'convoke-hello-'))))
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 function hello(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, ['--conditions=convoke-source', main, ...args], { cwd: folder, encoding: 'utf8' })
+  return spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: 'utf8' })
 }
 
 test('prints the reply that three roles made, and the ledger says who did what', async () => {

@@ -22,7 +22,7 @@ export function startMain(
   options: { readonly env?: Readonly<Record<string, string>>; readonly onLine?: (line: string) => void } = {},
 ): Child {
   const main = fileURLToPath(new URL('./main.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--conditions=convoke-source', main, ...args], {
+  const child = spawn(process.execPath, [main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     // A quarter of what a start costs is reading the sources anew.
     env: { NODE_COMPILE_CACHE: join(tmpdir(), 'convoke-example-cache'), ...process.env, ...options.env },

@@ -128,7 +128,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
 async function startWorker(env: Readonly<Record<string, string>>): Promise<ClusterWorker> {
   const program = fileURLToPath(new URL('./worker.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--conditions=convoke-source', program], {
+  const child = spawn(process.execPath, [program], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })

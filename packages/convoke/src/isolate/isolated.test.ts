@@ -1,17 +1,22 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { convoke, tool, workflow, type App, type EffectClass } from '../index.ts'
 import { isolated, type IsolatedOptions } from './isolated.ts'
 
-const module = new URL('./fixture.ts', import.meta.url)
-
 let dir: string
+let module: URL
 let app: App | undefined
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'convoke-isolate-'))
+  // JavaScript: see `worker` in IsolatedOptions.
+  const fixture = join(dir, 'fixture.mjs')
+  await writeFile(fixture, stripTypeScriptTypes(await readFile(new URL('./fixture.ts', import.meta.url), 'utf8')))
+  module = pathToFileURL(fixture)
 })
 afterEach(async () => {
   await app?.close()

@@ -14,7 +14,9 @@ export interface IsolatedOptions {
   readonly export: string
   /**
    * - `process` (the default): nothing it does to itself reaches the app
-   * - `worker`: a thread; cheaper, but native code that crashes and memory outside the heap are the app's
+   * - `worker`: a thread; cheaper, but native code that crashes and memory outside the heap are the app's. Give it
+   *   JavaScript: Node takes types away with WebAssembly, and such code in threads that come and go has V8 end the whole
+   *   process now and then (nodejs/node 64500)
    * - `inline`: in the app's own thread, as `execute` is
    */
   readonly isolation?: 'inline' | 'worker' | 'process'

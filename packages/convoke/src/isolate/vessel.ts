@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -33,9 +32,10 @@ const keptOfStderr = 4_000
 /** What Node itself holds before a tool's first line. */
 const nodeMb = 96
 
-export function entryUrl(): URL {
-  const source = new URL('./isolate-worker.ts', import.meta.url)
-  return existsSync(source) ? source : new URL('./isolate-worker.js', import.meta.url)
+/** The built one, for sources too, as the ledger's thread is (ledger-sqlite/thread.ts). */
+function entryUrl(): URL {
+  const here = import.meta.url
+  return new URL(here.endsWith('.ts') ? '../../dist/isolate-worker.js' : './isolate-worker.js', here)
 }
 
 /** Conditions and loaders of this process hold for a tool's module as well; inspectors and memory limits do not. */

@@ -78,15 +78,19 @@ export function startThread(o: {
 }
 
 /**
- * The worker's file has this one's extension: `.ts` from sources, `.js` once built.
+ * The thread is the built one, for sources too: Node would take its types away with WebAssembly, and such code in threads
+ * that come and go has V8 end the process now and then (nodejs/node 64500).
  * @throws STORE_UNUSABLE when it is missing
  */
 export function threadUrl(): URL {
   const here = import.meta.url
-  const url = new URL(`./worker${here.slice(here.lastIndexOf('.'))}`, here)
+  const isSource = here.endsWith('.ts')
+  const url = new URL(isSource ? '../../dist/worker.js' : './worker.js', here)
   if (url.protocol === 'file:' && !existsSync(url))
     throw new ConvokeError('STORE_UNUSABLE', `the ledger's thread ${url.href} is missing from this installation`, {
-      next: 'do not bundle convoke: keep it external, so that its own files stay beside each other',
+      next: isSource
+        ? 'npm run build'
+        : 'do not bundle convoke: keep it external, so that its own files stay beside each other',
     })
   return url
 }
