@@ -1,9 +1,8 @@
 /**
  * Every workload once in its reduced size: that it works, that each line has its shape, and that what was promised is
- * measured. Never how fast it is. Cold start and install look at the built package (`npm test` builds first).
+ * measured. Never how fast it is. Cold start and install look at the built package (a test run builds first).
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { OWN_WORKLOADS, WORKLOADS, table, type Measure } from './report.ts'
@@ -49,10 +48,8 @@ const promised: Readonly<Record<(typeof WORKLOADS)[number] | (typeof OWN_WORKLOA
   growth: ['append', 'replay_100', 'runs_newest', 'runs_tag', 'approvals_open', 'ready', 'next_due'],
 }
 
-const built = existsSync(join(root, 'packages', 'convoke', 'dist', 'index.js'))
-
 for (const workload of [...WORKLOADS, ...OWN_WORKLOADS])
-  test.skipIf(!built && ['coldstart', 'install'].includes(workload))(
+  test(
     `${workload} gives its figures, one object a line, beside the machine's own limits`,
     { timeout: 240_000 },
     () => {

@@ -1,7 +1,7 @@
 /**
  * What a program has loaded after `import 'convoke'`, and after its first run: whatever comes with the import stands
  * before the ledger's thread (ARCHITECTURE.md, _A start_). In processes of their own, on sources and on `dist`, which
- * `npm test` builds first.
+ * a test run builds first.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
  * What users get: the tarballs, installed into an empty folder with npm, run on Node from `dist`. Slow (npm fetches the
- * dependencies); needs the registry and a build (`npm test` builds first).
+ * dependencies); needs the registry and a build (a test run builds first).
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'

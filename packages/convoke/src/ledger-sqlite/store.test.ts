@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -154,12 +154,14 @@ describe('the store', () => {
     expect(readdirSync(join(dir, 'workers'))).toEqual([])
   })
 
-  it('runs from the built package too', async (context) => {
-    const built = fileURLToPath(new URL('../../dist/ledger-sqlite/index.js', import.meta.url))
-    if (!existsSync(built)) context.skip('needs `npm run build`')
+  it('runs from the built package too, in its own thread', async () => {
+    const built = fileURLToPath(new URL('../../dist/sqlite.js', import.meta.url))
     const module = (await import(built)) as { openSqliteLedger: typeof openSqliteLedger }
     const ledger = await module.openSqliteLedger({ dir })
-    expect((await ledger.tenantKey('acme')).length).toBe(32)
+    const watched = ledger.watch('acme')[Symbol.asyncIterator]()
+    const first = watched.next()
+    await fill(ledger)
+    expect((await first).value).toMatchObject({ record: { type: 'run.started' } })
     await ledger.close()
   })
 })

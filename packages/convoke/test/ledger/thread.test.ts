@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
 // A ledger that is open in the caller's thread, and whose own cannot be started or ends: on a copy of the built package
-// (`npm test` builds it first), whose file of the thread is another.
+// (a test run builds it first), whose file of the thread is another.
 
 const built = join(import.meta.dirname, '../../dist')
 const copy = mkdtempSync(join(tmpdir(), 'convoke-thread-'))
