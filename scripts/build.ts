@@ -1,14 +1,15 @@
 /**
- * Builds the packages: `npm run build`, or with `--if-stale` only when a source is newer than the last build. What runs
- * from sources needs a build as well: the ledger's thread is always the built one (ledger-sqlite/thread.ts).
+ * Builds the packages: `npm run build`, or with `--if-stale` only when the sources are not those of the last build. What
+ * runs from sources needs a build as well: the ledger's thread is always the built one (ledger-sqlite/thread.ts).
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, globSync, mkdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
-/** Written when all is built. */
-const stamp = join(root, 'node_modules/.cache/built')
+/** Says what was built, when all of it is: what sources say, not when they were written, since copies are as good. */
+const stamp = join(root, 'packages/convoke/dist/.built')
 const sources = ['packages/*/src/**/*.ts', 'packages/*/{package,tsconfig.build}.json', 'scripts/{build,bundle}.ts']
 const first = 'packages/convoke'
 const others = ['cli', 'postgres', 'restate', 'openapi', 'mcp', 'guardrails']
@@ -18,27 +19,28 @@ function run(script: string, args: readonly string[]): void {
   if (status !== 0) process.exit(status ?? 1)
 }
 
-function isStale(): boolean {
+function digest(): string {
+  const hash = createHash('sha256')
+  for (const path of globSync([...sources, 'tsconfig.base.json', 'package-lock.json'], { cwd: root }).sort())
+    if (!path.endsWith('.test.ts')) hash.update(`${path}\0`).update(readFileSync(join(root, path)))
+  return hash.digest('hex')
+}
+
+function isBuilt(): boolean {
   const built = [first, ...others.map((name) => `packages/${name}`)].map((folder) =>
     join(root, folder, 'dist/index.js'),
   )
-  if (![stamp, ...built].every((path) => existsSync(path))) return true
-  const at = statSync(stamp).mtimeMs
-  return globSync(sources, { cwd: root }).some(
-    (path) => !path.endsWith('.test.ts') && statSync(join(root, path)).mtimeMs > at,
-  )
+  return [stamp, ...built].every((path) => existsSync(path)) && readFileSync(stamp, 'utf8') === digest()
 }
 
 const tsc = (folders: readonly string[]): void =>
   run('node_modules/typescript/bin/tsc', ['-b', ...folders.map((folder) => `${folder}/tsconfig.build.json`)])
 
-if (!process.argv.includes('--if-stale') || isStale()) {
-  const began = Date.now() / 1000
+if (!process.argv.includes('--if-stale') || !isBuilt()) {
+  // A source that changes meanwhile makes it stale.
+  const now = digest()
   tsc([first])
   run('scripts/bundle.ts', [first])
   tsc(others.map((name) => `packages/${name}`))
-  mkdirSync(dirname(stamp), { recursive: true })
-  writeFileSync(stamp, '')
-  // A source that was changed in the meantime is newer.
-  utimesSync(stamp, began, began)
+  writeFileSync(stamp, now)
 }

@@ -46,10 +46,7 @@ async function play(
   const child = spawn(
     process.execPath,
     [join(suite, 'dist/index.js'), ...args, '--command', command.join(' '), '--output-dir', dir],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'convoke-conformance-cache') },
-    },
+    { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let said = ''
   child.stdout.on('data', (piece: Buffer) => (said += piece.toString()))

@@ -51,8 +51,7 @@ export function place(): Place {
     const { CONVOKE_STORE: _, CONVOKE_TENANT: __, FORCE_COLOR: ___, npm_command: ____, ...env } = process.env
     const child = spawn(process.execPath, ['--conditions=convoke-source', entry, ...args, ...app], {
       cwd: more.cwd ?? dir,
-      // Half of what a start costs is reading the sources anew.
-      env: { ...env, COUNTER: counter, NODE_COMPILE_CACHE: join(tmpdir(), 'convoke-cli-cache'), ...more.env },
+      env: { ...env, COUNTER: counter, ...more.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
     children.add(child)

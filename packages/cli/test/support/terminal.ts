@@ -27,7 +27,7 @@ export function inTerminal(
   const command = [process.execPath, '--conditions=convoke-source', entry, ...args]
   const child = spawn('python3', ['-c', asks, JSON.stringify(answers), ...command], {
     cwd: o.cwd,
-    env: { ...env, TERM: 'xterm', NODE_COMPILE_CACHE: join(tmpdir(), 'convoke-cli-cache'), ...o.env },
+    env: { ...env, TERM: 'xterm', ...o.env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let screen = ''
