@@ -1,5 +1,4 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { asks } from './terminal-script.ts'
 
