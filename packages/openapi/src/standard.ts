@@ -21,7 +21,8 @@ async function compile(schema: JsonObject): Promise<ValidateFunction> {
         addUsedSchema: false,
         // `constructor` is in every object, and in none as data.
         ownProperties: true,
-        code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }) },
+        // Most are used a few times, and optimizing one takes as long as compiling it.
+        code: { regExp: Object.assign(lenientRegExp, { code: 'lenient' }), optimize: false },
       }),
   )
   return (await loading).compile(schema)
