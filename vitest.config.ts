@@ -31,7 +31,7 @@ export default defineConfig({
       'scripts/**/*.test.ts',
     ],
     exclude: ['**/node_modules/**', '**/dist/**', 'bench/peers/**', 'bench/specs/**'],
-    // Threads, and programs that tests start, are the built package.
+    // Threads are the built package, and so is what the examples' tests start.
     globalSetup: 'scripts/test-setup.ts',
     pool: 'forks',
     sequence: { sequencer: LongestFirst },

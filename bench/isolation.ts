@@ -21,7 +21,7 @@ export async function measure(bench: Bench): Promise<void> {
   })
 }
 
-const module = new URL('./isolation-tool.ts', import.meta.url)
+const module = new URL('./isolation-tool.js', import.meta.url)
 
 function toolOf(name: string, exported: string, way: Way): Tool<{ n: number }, number> {
   return tool({

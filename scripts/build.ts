@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
@@ -37,8 +37,9 @@ const tsc = (folders: readonly string[]): void =>
   run('node_modules/typescript/bin/tsc', ['-b', ...folders.map((folder) => `${folder}/tsconfig.build.json`)])
 
 if (!process.argv.includes('--if-stale') || !isBuilt()) {
-  // A source that changes meanwhile makes it stale.
+  // A source that changes meanwhile makes it stale; one that is broken off is none.
   const now = digest()
+  rmSync(stamp, { force: true })
   tsc([first])
   run('scripts/bundle.ts', [first])
   tsc(others.map((name) => `packages/${name}`))
