@@ -9,9 +9,10 @@ export function endOf(began: bigint, leaseMs: number): bigint {
 }
 
 /**
- * How long a lease is that is renewed by the caller's thread, which somebody's code may keep busy for minutes. Its end is
- * seen by the lock that goes with a process; only one that is stopped while it starts keeps its runs that long.
+ * How long a lease is that is renewed by the caller's thread, which somebody's code may keep busy: sixty times as long, but
+ * no longer than a minute unless leases are. The end of a process is seen by the lock that goes with it; only one that is
+ * stopped while it starts keeps its runs that long.
  */
 export function untilThread(leaseMs: number): number {
-  return leaseMs * 60
+  return Math.min(leaseMs * 60, Math.max(leaseMs, 60_000))
 }

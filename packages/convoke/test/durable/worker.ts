@@ -1,15 +1,19 @@
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { signal, workflow } from '../../src/app/define.ts'
 import { convoke } from '../../src/convoke.ts'
 import { tool } from '../../src/gateway/tool.ts'
-import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
+import { openLedger } from '../../src/ledger-sqlite/index.ts'
 import { post } from './post.ts'
 
-// A worker on a shared store, until its stdin ends. Arguments: folder, url of the counterpart, lease in milliseconds.
-// It prints a line of JSON for each trouble. CONVOKE_STOP_AT=<point>#<n> makes it stop itself (SIGSTOP) there.
+// A worker on a shared store, until its stdin ends. Arguments: folder, url of the counterpart, lease in milliseconds, and
+// which thread does the ledger's calls (`never` the caller's, `only` the caller's). It prints a line of JSON for each
+// trouble. CONVOKE_STOP_AT=<point>#<n> makes it stop itself (SIGSTOP) there, and again for as long as it finds the file
+// `stop-again` when it goes on.
 
-const [dir, url, leaseMs] = process.argv.slice(2) as [string, string, string]
+const [dir, url, leaseMs, where] = process.argv.slice(2) as [string, string, string, 'never' | 'only' | undefined]
 
 /** Counts every call, whatever its key. */
 const pay = tool({
@@ -47,21 +51,24 @@ const slow = workflow({ name: 'slow' }, async (run) => {
 
 const [point, nth] = (process.env['CONVOKE_STOP_AT'] ?? '#0').split('#') as [string, string]
 const ofLedger = point.startsWith('commit.')
+const again = join(dir, 'stop-again')
 let reached = 0
 const probe = (at: string): void => {
   if (at !== point || ++reached !== Number(nth)) return
-  // Outside a transaction unless one is meant: the ledger's thread, which does not wait for this one, comes to its end.
-  if (!ofLedger) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
   process.kill(process.pid, 'SIGSTOP')
+  while (existsSync(again)) {
+    // The ledger's thread, which does not wait for this one, comes to the end of its transaction.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+    rmSync(again)
+    process.kill(process.pid, 'SIGSTOP')
+  }
 }
 const app = convoke({
   store: () =>
-    openSqliteLedger({
-      dir,
-      durability: 'process-crash-only',
-      leaseMs: Number(leaseMs),
-      ...(ofLedger ? { probe } : {}),
-    }),
+    openLedger(
+      { dir, durability: 'process-crash-only', leaseMs: Number(leaseMs), ...(ofLedger ? { probe } : {}) },
+      where,
+    ),
   leaseMs: Number(leaseMs),
   workflows: { contend, slow },
   tools: [pay],
