@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@convoke/postgres/embedded'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { stop } from '../../convoke/test/durable/stop.ts'
 import { json, place, type Place, type Running } from './support/cli.ts'
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 })
@@ -132,7 +133,8 @@ describe.each(['sqlite', 'postgres'])('convoke stop, on %s', (kind) => {
   test('a process that was asleep when the order came calls nobody when it wakes', async () => {
     const sleeper = begin('many', 'r_many')
     await until('it to call', () => count('many') >= 5)
-    sleeper.child.kill('SIGSTOP')
+    if (kind === 'sqlite') await stop(sleeper.child, store)
+    else sleeper.child.kill('SIGSTOP')
     await convoke('stop', '--all')
     // Longer than anybody acts on what he knew before.
     await pause(5_000)

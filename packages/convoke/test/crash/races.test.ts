@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { inboxStream, runStream, type RunRow } from '../../src/core/projections.ts'
 import { openSqliteLedger } from '../../src/ledger-sqlite/index.ts'
@@ -12,6 +11,7 @@ import type { AnyWorkflow } from '../../src/replay/workflow.ts'
 import { systemClock } from '../../src/system/clock.ts'
 import { systemIds } from '../../src/system/ids.ts'
 import { ended, sources, startOutside, type Outside } from '../durable/outside.ts'
+import { isFree, stateOf } from '../durable/stop.ts'
 
 const tenant = 'local'
 const system = { kind: 'system', id: 'test' } as const
@@ -113,25 +113,6 @@ async function shared(): Promise<Shared> {
       }
       throw new Error(`waited in vain for ${what}: ${JSON.stringify(await ledger.runs({ tenant, limit: 20 }))}`)
     },
-  }
-}
-
-/** State of a process as Linux tells it; T is stopped. */
-function stateOf(pid: number): string {
-  const path = `/proc/${pid}/stat`
-  return existsSync(path) ? (readFileSync(path, 'utf8').split(') ')[1]?.[0] ?? '') : ''
-}
-
-/** Whether nobody holds the write lock of the store. */
-function isFree(dir: string): boolean {
-  const db = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 0 })
-  try {
-    db.exec('BEGIN IMMEDIATE; ROLLBACK')
-    return true
-  } catch {
-    return false
-  } finally {
-    db.close()
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Ledger } from '../../src/ports/ledger.ts'
+import { stop } from '../durable/stop.ts'
 import { codeOf, errorOf, run, withStore, type Child } from './support.ts'
 
 // Starting a process takes seconds on a busy machine.
@@ -68,7 +69,7 @@ describe('killed writers', () => {
 
 describe('stopped workers', () => {
   it('lose their runs after a lease, and are refused when they come back', async () => {
-    await withStore(async ({ child, open }) => {
+    await withStore(async ({ child, dir, open }) => {
       const zombie = child({ task: 'own', id: 'z', leaseMs: 1_500 })
       expect(await zombie.next('claimed')).toEqual({ claimed: 1 })
       zombie.tell('append')
@@ -81,7 +82,7 @@ describe('stopped workers', () => {
       expect(owned.code).toBe('RUN_OWNED')
       expect(owned.details).toMatchObject({ pid: zombie.process.pid, worker: 'w-z-1' })
 
-      zombie.process.kill('SIGSTOP')
+      await stop(zombie.process, dir)
       let epoch = 0
       // Observed to be silent for a lease; at most a few more beats of it are on their way.
       for (let tries = 0; epoch === 0 && tries < 200; tries++) {
@@ -129,12 +130,12 @@ describe('stopped workers', () => {
   })
 
   it('find their own lease passed although nobody took over, and go on as a new incarnation', async () => {
-    await withStore(async ({ child, open }) => {
+    await withStore(async ({ child, dir, open }) => {
       const worker = child({ task: 'own', id: 'z', leaseMs: 1_200 })
       await worker.next('claimed')
       worker.tell('settle')
       await worker.next('settled')
-      worker.process.kill('SIGSTOP')
+      await stop(worker.process, dir)
       await new Promise((resolve) => setTimeout(resolve, 2_000))
       worker.process.kill('SIGCONT')
       worker.tell('append')
