@@ -121,7 +121,6 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
       options,
       probe,
       receive,
-      // One that could not open the store is forgotten by then.
       ended: (error) => (thread === mine ? finish(error ?? closedError()) : undefined),
     })
     thread = mine
@@ -217,7 +216,12 @@ export async function startClient(given: WorkerOptions, probe?: Probe, where?: W
     mode = 'thread'
     start()
     thread?.stay(true)
-    await thread?.opened
+    try {
+      await thread?.opened
+    } catch (error) {
+      finish(closedError())
+      throw error
+    }
     stay()
   }
 

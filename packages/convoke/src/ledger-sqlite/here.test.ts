@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -133,6 +133,41 @@ describe('moving (invariants 1 to 4)', () => {
     await expect.poll(() => lease.remaining(), { timeout: 20_000 }).toBeLessThanOrEqual(leaseMs)
     expect(lease.remaining()).toBeGreaterThan(0)
     await ledger.close()
+  })
+
+  it('stays open when it hears only later, and at once, that the thread could not open the store and is gone', async () => {
+    const ledger = await openLedger({ dir, busyMs: 50 }, late)
+    await ledger.post(inbox, message('a'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    other.exec('BEGIN IMMEDIATE')
+    const heads = codeOf(ledger.heads('acme'))
+    // The program's own code keeps this thread busy meanwhile.
+    for (let round = 0; round < 10; round++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+    expect(await heads).toBe('LEDGER_BUSY')
+    other.exec('ROLLBACK')
+    other.close()
+    expect(await ledger.post(inbox, message('b'))).toEqual({ seq: 2, duplicate: false })
+    expect(await ledger.heads('acme')).toHaveLength(1)
+    await ledger.close()
+  })
+
+  it.runIf(process.platform === 'linux')('tries no more to open what its caller could not open', async () => {
+    await (await openLedger({ dir }, late)).close()
+    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    other.exec('BEGIN IMMEDIATE')
+    expect(await codeOf(openLedger({ dir, busyMs: 50 }))).toBe('LEDGER_BUSY')
+    other.exec('ROLLBACK')
+    other.close()
+    // A store that could not be opened is tried again after a second, while there is somebody for whom.
+    await pause(2_000)
+    const files = readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)]
+      } catch {
+        return []
+      }
+    })
+    expect(files.filter((file) => file.startsWith(dir))).toEqual([])
   })
 
   it('reads what is short, ahead of its proof or not, as the thread does', async () => {

@@ -18,7 +18,10 @@ export interface Thread {
   close(): Promise<void>
 }
 
-/** `ended` is called when the thread is gone, with an error when it was not asked to go. */
+/**
+ * `ended` is called when the thread is gone, with an error when it was not asked to go. Of one that could not open the
+ * store only `opened` tells: a caller that was busy hears of that and of its end in one go, without a turn in between.
+ */
 export function startThread(o: {
   readonly url: URL
   readonly options: WorkerOptions
@@ -34,6 +37,7 @@ export function startThread(o: {
   const opened = Promise.withResolvers<void>()
   const gone = Promise.withResolvers<void>()
   opened.promise.catch(() => undefined)
+  let refused = false
 
   function pass(point: string): void {
     try {
@@ -49,13 +53,16 @@ export function startThread(o: {
   function end(error: ConvokeError | undefined): void {
     opened.reject(error ?? closedError())
     gone.resolve()
-    ended(error)
+    if (!refused) ended(error)
   }
 
   worker.on('message', (message: ToClient) => {
     receive(message)
     if (message.opened) opened.resolve()
-    if (message.failed !== undefined) opened.reject(fromErrorData(message.failed))
+    if (message.failed !== undefined) {
+      refused = true
+      opened.reject(fromErrorData(message.failed))
+    }
     if (message.probe !== undefined) pass(message.probe)
   })
   worker.on('error', (error: unknown) => end(broken(error)))

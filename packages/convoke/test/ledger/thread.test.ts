@@ -27,7 +27,9 @@ function said(body: string): unknown {
     const open = () => openSqliteLedger({ dir: ${JSON.stringify(mkdtempSync(join(copy, 'store-')))} })
     ${body}`
   const { NODE_OPTIONS: _, ...env } = process.env
-  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', program], { env, encoding: 'utf8' }))
+  return JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', program], { env, encoding: 'utf8', timeout: 60_000 }),
+  )
 }
 
 it('is refused at opening when the file of the thread is missing', () => {
