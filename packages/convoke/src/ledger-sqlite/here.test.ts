@@ -108,7 +108,7 @@ describe('moving (invariants 1 to 4)', () => {
   it('stays where it is while the thread cannot open the store, and says so to who needs it', async () => {
     const ledger = await openLedger({ dir, busyMs: 200 }, late)
     await ledger.post(inbox, message('a'))
-    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
     other.exec('BEGIN IMMEDIATE')
     expect(await codeOf(ledger.heads('acme'))).toBe('LEDGER_BUSY')
     expect((await ledger.head(inbox)).seq).toBe(1)
@@ -123,7 +123,7 @@ describe('moving (invariants 1 to 4)', () => {
     const leaseMs = 4_000
     const ledger = await openLedger({ dir, busyMs: 200, leaseMs })
     const lease = await ledger.register('w1')
-    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
     other.exec('BEGIN IMMEDIATE')
     // It is started after 100 ms, and waits for 200.
     await pause(700)
@@ -138,7 +138,7 @@ describe('moving (invariants 1 to 4)', () => {
   it('stays open when it hears only later, and at once, that the thread could not open the store and is gone', async () => {
     const ledger = await openLedger({ dir, busyMs: 50 }, late)
     await ledger.post(inbox, message('a'))
-    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
     other.exec('BEGIN IMMEDIATE')
     const heads = codeOf(ledger.heads('acme'))
     // The program's own code keeps this thread busy meanwhile.
@@ -153,7 +153,7 @@ describe('moving (invariants 1 to 4)', () => {
 
   it.runIf(process.platform === 'linux')('tries no more to open what its caller could not open', async () => {
     await (await openLedger({ dir }, late)).close()
-    const other = new DatabaseSync(join(dir, 'ledger.db'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
     other.exec('BEGIN IMMEDIATE')
     expect(await codeOf(openLedger({ dir, busyMs: 50 }))).toBe('LEDGER_BUSY')
     other.exec('ROLLBACK')
@@ -241,7 +241,7 @@ describe('a worker that is registered here (invariant 6)', () => {
       const lease = await ledger.register('w1')
       const claim = await ledger.claim(chain.ref, 'w1')
       chain.follow(claim)
-      const other = new DatabaseSync(join(dir, 'ledger.db'))
+      const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
       other.exec(`DELETE FROM workers`)
       other.close()
       // Found by the next heartbeat.
@@ -282,6 +282,17 @@ describe('closing', () => {
     const again = await openLedger({ dir })
     expect((await again.read(inbox)).length).toBeGreaterThanOrEqual(2)
     await again.close()
+  })
+
+  it('does not wait for whoever holds the store that the thread is opening', async () => {
+    const ledger = await openLedger({ dir, busyMs: 600_000 })
+    await ledger.post(inbox, message('a'))
+    const other = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
+    other.exec('BEGIN IMMEDIATE')
+    await pause(500)
+    await ledger.close()
+    other.exec('ROLLBACK')
+    other.close()
   })
 
   it('in quick succession, whatever the thread is at, leaves a store that works', async () => {

@@ -234,7 +234,7 @@ export interface WorkerOptions {
   readonly crashAt?: CrashAt
   /** How often the crash point was reached, wherever the ledger was then. */
   readonly reached?: Int32Array
-  /** Set when the thread is to end: one that sees it before it has opened the store does not. */
+  /** Set when the thread is to end: one that sees it before it has opened the store does not, and waits for nobody. */
   readonly unwanted?: Int32Array
   /** Set while the client answers a probe. */
   readonly probe?: Int32Array

@@ -85,6 +85,9 @@ function now(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }
 
+/** How long SQLite itself waits in one go, after which we look whether the store is still wanted. */
+const lookMs = 100
+
 /**
  * With `asItIs`, a store that is there already is taken as it is, and one that is not up to date is refused.
  * @throws STORE_UNUSABLE, STORE_NEWER, SQLITE_UNSAFE, LEDGER_BUSY, LEDGER_CORRUPT, LEDGER_FULL
@@ -94,25 +97,26 @@ export function openStore(options: {
   readonly durability: 'full' | 'process-crash-only'
   readonly busyMs: number
   readonly asItIs?: boolean
+  /** 1 when nobody wants the store any more. */
+  readonly unwanted?: Int32Array
 }): DatabaseSync {
-  const { dir } = options
+  const { dir, unwanted } = options
   makeFolder(dir)
   const file = join(dir, 'ledger.db')
   const began = now()
-  const end = began + options.busyMs
+  const until = { end: began + options.busyMs, unwanted }
   let opened: DatabaseSync | undefined
   try {
-    const db = new DatabaseSync(file, { timeout: options.busyMs })
+    const db = new DatabaseSync(file, { timeout: Math.min(options.busyMs, lookMs) })
     opened = db
     checkSqlite((db.prepare('SELECT sqlite_version() AS v').get() as { v: string }).v)
     // Records of 1 to 2 KB leave a quarter to a half of a page of 4 KB empty. Only a new file takes it.
-    db.exec('PRAGMA page_size = 8192')
-    retry(() => db.exec('PRAGMA journal_mode = WAL'), end)
+    retry(() => db.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = WAL'), until)
     // FULL syncs the WAL at each commit: what was acknowledged survives power loss. NORMAL survives the process only.
-    db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+    retry(() => db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`), until)
     db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
     db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
-    retry(() => prepare(db, dir, options.asItIs === true), end)
+    retry(() => prepare(db, dir, options.asItIs === true), until)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
     db.exec('PRAGMA busy_timeout = 0')
     syncFolder(dir)
@@ -285,14 +289,15 @@ function syncFile(path: string): void {
   }
 }
 
-function retry(act: () => void, end: number): void {
+function retry(act: () => void, until: { readonly end: number; readonly unwanted: Int32Array | undefined }): void {
   const nap = new Int32Array(new SharedArrayBuffer(4))
   for (;;) {
     try {
       act()
       return
     } catch (error) {
-      if (!isBusy(error) || now() > end) throw error
+      const { end, unwanted } = until
+      if (!isBusy(error) || now() > end || (unwanted !== undefined && Atomics.load(unwanted, 0) === 1)) throw error
       Atomics.wait(nap, 0, 0, 5)
     }
   }

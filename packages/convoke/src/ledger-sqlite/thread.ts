@@ -12,8 +12,8 @@ export interface Thread {
   /** Whether the process has to stay for it. */
   stay(needed: boolean): void
   /**
-   * Resolves when it has done what it was told, has closed the store and is gone; one that has not opened it yet does not.
-   * It always ends by itself, between two tasks: `Worker.terminate` may hit anything.
+   * Resolves when it has done what it was told, has closed the store and is gone; one that has not opened it yet does not,
+   * whoever holds it. It always ends by itself, between two tasks: `Worker.terminate` may hit anything.
    */
   close(): Promise<void>
 }

@@ -293,7 +293,7 @@ describe('a store that another process has locked', () => {
     await withStore(async ({ dir, open }) => {
       const ledger = await open({ busyMs: 400 })
       await ledger.post(inbox, post('m1'))
-      const db = new DatabaseSync(join(dir, 'ledger.db'))
+      const db = new DatabaseSync(join(dir, 'ledger.db'), { timeout: 5_000 })
       db.exec('BEGIN IMMEDIATE')
       const refused = errorOf(ledger.post(inbox, post('m2')))
       expect((await ledger.read(inbox)).length).toBe(1)
