@@ -291,6 +291,8 @@ describe('closing', () => {
     other.exec('BEGIN IMMEDIATE')
     await pause(500)
     await ledger.close()
+    expect(await codeOf(ledger.head(inbox))).toBe('LEDGER_CLOSED')
+    expect(other.isTransaction).toBe(true)
     other.exec('ROLLBACK')
     other.close()
   })
