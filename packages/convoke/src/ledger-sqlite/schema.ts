@@ -110,12 +110,14 @@ export function openStore(options: {
     const db = new DatabaseSync(file, { timeout: Math.min(options.busyMs, lookMs) })
     opened = db
     checkSqlite((db.prepare('SELECT sqlite_version() AS v').get() as { v: string }).v)
-    // Records of 1 to 2 KB leave a quarter to a half of a page of 4 KB empty. Only a new file takes it.
-    retry(() => db.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = WAL'), until)
-    // FULL syncs the WAL at each commit: what was acknowledged survives power loss. NORMAL survives the process only.
-    retry(() => db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`), until)
-    db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
-    db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
+    retry(() => {
+      // Records of 1 to 2 KB leave a quarter to a half of a page of 4 KB empty. Only a new file takes it.
+      db.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = WAL')
+      // FULL syncs the WAL at each commit: what was acknowledged survives power loss. NORMAL survives the process only.
+      db.exec(`PRAGMA synchronous = ${options.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+      db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 400')
+      db.exec('PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF')
+    }, until)
     retry(() => prepare(db, dir, options.asItIs === true), until)
     // Waiting is done by the caller from here on, in turns that are fair and leave the thread free.
     db.exec('PRAGMA busy_timeout = 0')

@@ -9,9 +9,9 @@ import { openLedger } from '../../src/ledger-sqlite/index.ts'
 import { post } from './post.ts'
 
 // A worker on a shared store, until its stdin ends. Arguments: folder, url of the counterpart, lease in milliseconds, and
-// which thread does the ledger's calls (`never` the caller's, `only` the caller's). It prints a line of JSON for each
-// trouble. CONVOKE_STOP_AT=<point>#<n> makes it stop itself (SIGSTOP) there, and again for as long as it finds the file
-// `stop-again` when it goes on.
+// which thread does the ledger's calls: `never` the caller's, `only` the caller's, or the one, then the other, as for users.
+// It prints a line of JSON for each trouble. CONVOKE_STOP_AT=<point>#<n> makes it stop itself (SIGSTOP) there, and again
+// for as long as it finds the file `stop-again` when it goes on.
 
 const [dir, url, leaseMs, where] = process.argv.slice(2) as [string, string, string, 'never' | 'only' | undefined]
 
