@@ -62,9 +62,12 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
   const roles = new Set(options.agents?.map((agent) => agent.role.name)).size
   const screen = follow(ledger, tenant, items)
   let stopping = false
+  let done = false
   const stop = (): void => {
     if (stopping) process.exit(130)
     stopping = true
+    // Nothing is under way any more; what was done is still said.
+    if (done) return
     screen.note('stopping: what is under way is brought to rest; press Ctrl-C again to quit at once')
     void app.close()
   }
@@ -75,17 +78,18 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
       const hint = keyHint(process.env)
       if (hint !== undefined) screen.note(hint)
     }
-    const done = startRuns(app, ledger, items, args, screen).then(() => atRest(app, ledger, items))
+    const work = startRuns(app, ledger, items, args, screen).then(() => atRest(app, ledger, items))
     // Once asked to stop, what still looks at the ledger finds it closed.
-    await Promise.race([done, app.closed]).catch((error: unknown) => {
+    await Promise.race([work, app.closed]).catch((error: unknown) => {
       if (!stopping) throw error
     })
-    done.catch(() => undefined)
+    work.catch(() => undefined)
     if (stopping) {
       await app.closed
       screen.note(`parked. Go on with: ${again(args)}`)
       return 130
     }
+    done = true
     await screen.settle()
     const reports = await readReports(ledger, tenant, items)
     if (args.out !== undefined) await writeReports(args.out, reports)
