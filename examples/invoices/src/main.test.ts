@@ -122,6 +122,37 @@ describe('the main job', () => {
     expect((await readBooks(erp)).repeatedEffects).toBe(0)
   })
 
+  it(
+    'INTERRUPTED: Ctrl-C at any moment of a start that finds all done parks, or lets it say so',
+    patience,
+    async () => {
+      const inbox = await inboxOf(shipped, ['inv-1002.pdf'])
+      const args = ['--inbox', inbox, '--store', store, '--erp-data', erp]
+      expect((await run('--inbox', inbox)).code).toBe(0)
+      // From the first line on: before the app has asked for its ledger, while it works, at rest, and at the very end.
+      for (const ms of [0, 10, 40, 70, 90, 110, 130, 160, 180, 200]) {
+        const child = startMain(args, {
+          onLine: (line) => {
+            if (line.startsWith('1 invoice')) setTimeout(() => child.kill('SIGINT'), ms)
+          },
+        })
+        const { code, signal, stdout, stderr } = await child.ended
+        const said = [code ?? signal, stdout.includes('parked. Go on with: npm start'), stdout.includes(' 0 repeated')]
+        // Once all is said and closed, the signal just ends it.
+        expect(
+          [
+            [130, true, false],
+            [0, false, true],
+            ['SIGINT', false, true],
+          ],
+          `after ${ms} ms`,
+        ).toContainEqual(said)
+        expect(stderr).toBe('')
+      }
+      await rm(inbox, { recursive: true, force: true })
+    },
+  )
+
   it('reads the text layer alone with --ignore-attachments', patience, async () => {
     const inbox = await inboxOf(shipped, ['inv-1001.pdf'])
     const out = join(folder, 'out.json')

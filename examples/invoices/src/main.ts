@@ -63,13 +63,16 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
   const screen = follow(ledger, tenant, items)
   let stopping = false
   let done = false
+  let closing: Promise<void> | undefined
   const stop = (): void => {
     if (stopping) process.exit(130)
     stopping = true
     // Nothing is under way any more; what was done is still said.
     if (done) return
     screen.note('stopping: what is under way is brought to rest; press Ctrl-C again to quit at once')
-    void app.close()
+    closing = app.close()
+    // Heard below.
+    closing.catch(() => undefined)
   }
   process.on('SIGINT', stop).on('SIGTERM', stop)
   try {
@@ -85,7 +88,7 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
     })
     work.catch(() => undefined)
     if (stopping) {
-      await app.closed
+      await closing
       screen.note(`parked. Go on with: ${again(args)}`)
       return 130
     }
@@ -99,6 +102,8 @@ async function reconcile(args: Args, items: readonly InboxItem[], model: Model, 
     screen.stop()
     process.off('SIGINT', stop).off('SIGTERM', stop)
     await app.close()
+    // The app closes what it has opened: stopped early, it has not asked for the ledger yet.
+    await ledger.close()
   }
 }
 

@@ -19,7 +19,8 @@ import { liveBus } from './system/live.ts'
 export interface ConvokeOptions extends RoomOptions {
   /**
    * Folder of the embedded ledger; `.convoke` in the current folder unless said. Or the address of a database, such as
-   * `postgres://user@host/database` with `@convoke/postgres` installed. Or a ledger of your own.
+   * `postgres://user@host/database` with `@convoke/postgres` installed. Or a ledger of your own: asked for at the app's first use,
+   * and closed with the app from then on.
    */
   readonly store?: string | (() => Promise<Ledger>)
   /** `local` unless said. */

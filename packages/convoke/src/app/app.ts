@@ -67,7 +67,10 @@ export interface App {
   ledger(): Promise<Ledger>
   /** Resolves when `close` has been called and everything has come to rest. */
   readonly closed: Promise<void>
-  /** Stops driving: what acted outside is settled, the rest is left for the next worker. Then closes the ledger. */
+  /**
+   * Stops driving: what acted outside is settled, the rest is left for the next worker. Then closes the ledger, if the app
+   * has opened it. What goes wrong on the way is thrown when all else is closed.
+   */
   close(): Promise<void>
 }
 
@@ -99,8 +102,14 @@ export function createApp(parts: AppParts): App {
       // Begun before anything is loaded: the thread starts while this one compiles, and makes what a run begins with.
       const coming = parts.openLedger()
       coming.catch(() => undefined)
-      const [{ openedApp }, extend] = await Promise.all([import('./opened.ts'), parts.extend()])
-      return openedApp({ parts, workflows, coming, extend })
+      try {
+        const [{ openedApp }, extend] = await Promise.all([import('./opened.ts'), parts.extend()])
+        return openedApp({ parts, workflows, coming, extend })
+      } catch (error) {
+        // Nobody else would close it.
+        await coming.then((ledger) => ledger.close()).catch(() => undefined)
+        throw error
+      }
     })())
   }
 
@@ -130,10 +139,16 @@ export function createApp(parts: AppParts): App {
       if (closed) return rested
       closed = true
       const opened = await opening?.catch(() => undefined)
-      await opened?.close()
-      await parts.onClose?.()
-      opened?.release()
-      atRest()
+      try {
+        await opened?.close()
+      } finally {
+        try {
+          await parts.onClose?.()
+        } finally {
+          opened?.release()
+          atRest()
+        }
+      }
     },
   }
 }

@@ -177,10 +177,13 @@ export function openedApp(o: {
     async close() {
       closed = true
       const dispatcher = await working?.catch(() => undefined)
-      await dispatcher?.stop()
       const its = await open.catch(() => undefined)
-      await its?.leases.release()
-      await its?.ledger.close()
+      try {
+        await dispatcher?.stop()
+        await its?.leases.release()
+      } finally {
+        await its?.ledger.close()
+      }
     },
     release: () => status.close(),
   }
