@@ -167,7 +167,8 @@ export function openedApp(o: {
       const beginning = beginRun(prepared, { ledger, ...(parts.drives ? { begun } : {}) })
       // The first time, the worker is registered by the commit that begins the run.
       if (parts.drives && working === undefined) leases.current().catch(() => undefined)
-      await beginning
+      const { existed } = await beginning
+      if (parts.drives && !existed) status.begun(ref)
       if (parts.drives) await (await work()).wake(ref)
       return runHandle(handles, tenant, run)
     },

@@ -99,3 +99,14 @@ test('who waits for a run that is driven here is told for certain, until anybody
   board.anyChanged()
   expect(board.isTold(ref('c'))).toBe(false)
 })
+
+test('a run that was just begun here needs no look before its next change', () => {
+  const board = statusBoard()
+  board.begun(ref('a'))
+  board.begun(ref('b'))
+  expect([board.isTold(ref('a')), board.isTold(ref('b'))]).toEqual([true, true])
+  board.anyChanged([ref('a')])
+  expect([board.isTold(ref('a')), board.isTold(ref('b'))]).toEqual([false, true])
+  board.anyChanged()
+  expect(board.isTold(ref('b'))).toBe(false)
+})

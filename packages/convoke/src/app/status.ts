@@ -14,8 +14,10 @@ export type StatusListener = (last?: Entry) => void
 export interface StatusBoard {
   /** Calls back whenever the run may have changed. Returns the unsubscribe. */
   on(ref: StreamRef, listener: StatusListener): () => void
-  /** Whether it is driven here, and nobody has said anything of it since: then whoever waits is called when it changes. */
+  /** Whether it was begun or is driven here, and nobody has said anything of it since: who waits is told when it changes. */
   isTold(ref: StreamRef): boolean
+  /** This run was just begun here: it has a status that its end, or the ledger, will change. */
+  begun(ref: StreamRef): void
   /** This run is driven here from now on, until it is said to have changed. */
   driven(ref: StreamRef): void
   /** This run has changed. */
@@ -37,7 +39,7 @@ const few = 16
 export function statusBoard(): StatusBoard {
   const listeners = new Map<string, Set<StatusListener>>()
   const driven = new Set<string>()
-  /** Driven here, and nobody has said anything of them since. */
+  /** Begun or driven here, and nobody has said anything of them since. */
   const untouched = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
@@ -80,6 +82,7 @@ export function statusBoard(): StatusBoard {
       }
     },
     isTold: (ref) => untouched.has(keyOf(ref)),
+    begun: (ref) => void untouched.add(keyOf(ref)),
     driven(ref) {
       driven.add(keyOf(ref))
       untouched.add(keyOf(ref))

@@ -6,8 +6,8 @@ import type { Memory } from './streams.ts'
 // what is to be done once it is committed. Invariant: effects on others (waking, telling, lease times) happen only
 // after the commit.
 
-/** Beyond so many it is told as of anything. */
-const manyTold = 256
+/** Beyond so many it is told as of anything: then whoever listens has to look, each with a read. A group has about half. */
+const manyTold = 2_000
 
 export interface Transaction {
   /**
