@@ -73,8 +73,8 @@ const messageBytes = 256 * 1024
 
 function sizeOf(value: unknown): number {
   if (value instanceof Uint8Array) return value.byteLength
-  const { text } = (value ?? {}) as { readonly text?: unknown }
-  return typeof text === 'string' ? text.length : 0
+  const { texts } = (value ?? {}) as { readonly texts?: readonly string[] }
+  return texts?.reduce((sum, text) => sum + text.length, 0) ?? 0
 }
 
 export function createEngine(options: WorkerOptions, host: Host): Engine {

@@ -75,7 +75,8 @@ export interface WireExtras {
 
 /** Records of one or many streams as one JSON text (see wire.ts), and the shapes they have. */
 export interface Page {
-  readonly text: string
+  /** JSON, each an array of rows. */
+  readonly texts: readonly string[]
   readonly count: number
   readonly shapes: readonly (readonly [id: number, text: string])[]
   /** Where to go on; undefined at the end. */

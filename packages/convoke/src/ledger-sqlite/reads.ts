@@ -6,6 +6,7 @@ import { sha256 } from '../core/hash.ts'
 import { emptyHash, emptyHead, type Head } from '../core/record.ts'
 import type { Blobs } from './blobs.ts'
 import { corrupt, missing, unsupported } from './errors.ts'
+import { areCauses, orNothing, Texts } from './page-texts.ts'
 import type { Page } from './protocol.ts'
 import { hexOf } from './streams.ts'
 import { causesAsHashed, parseShape } from './wire.ts'
@@ -69,7 +70,7 @@ const aheadChars = 64 << 20
 const proofs = 250
 /** So few are proved before they are given: asking for the proof would take longer. */
 const fewRecords = 50
-const emptyPage: Page = { text: '[]', count: 0, shapes: [] }
+const emptyPage: Page = { texts: [], count: 0, shapes: [] }
 
 export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
   const findStream = db.prepare('SELECT id, archived, head FROM streams WHERE tenant = ? AND name = ?')
@@ -191,14 +192,13 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     const stream = findStream.get(tenant, name) as StreamRow | undefined
     if (stream === undefined) return emptyPage
     if (stream.archived !== 0) throw runArchived(name)
-    const rows: string[] = []
+    const rows = new Texts()
     const used = new Set<number>()
-    let bytes = 0
     let next = Math.max(1, from)
     let hash: string | undefined
     let more = false
     for (const row of (outline ? outer : all).all(stream.id, next, limit) as unknown as readonly Row[]) {
-      if (bytes > pageBytes) {
+      if (rows.chars > pageBytes) {
         more = true
         break
       }
@@ -206,18 +206,16 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
       if (!outline && seq !== next) throw missing(place, next, seq)
       const prev = hash !== undefined && seq === next ? hash : prevHash(stream.id, seq)
       if (!later(row, prev, place)) prove(place, row, prev)
-      const text = textOf(row, prev === hash ? undefined : prev, place)
-      rows.push(text)
-      bytes += text.length
+      rows.add(textOf(row, prev === hash ? undefined : prev, place))
       used.add(row[4])
       hash = hashOf(row)
       next = seq + 1
     }
     return {
-      text: `[${rows.join(',')}]`,
-      count: rows.length,
+      texts: rows.end(),
+      count: rows.count,
       shapes: shapesOf(used),
-      ...(more || rows.length === limit ? { next } : {}),
+      ...(more || rows.count === limit ? { next } : {}),
     }
   }
 
@@ -261,7 +259,7 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
     prove: (reader) => proveSome(reader, false),
 
     since(tenant, position, limit) {
-      const rows: string[] = []
+      const rows = new Texts()
       const used = new Set<number>()
       const places = new Map<number, Place>()
       let next = position
@@ -276,10 +274,10 @@ export function createReads(db: DatabaseSync, blobs: Blobs): Reads {
         if (place.tenant !== tenant) continue
         const prev = prevHash(row[12], row[1])
         prove(place, row, prev)
-        rows.push(textOf(row, prev, place, place.name))
+        rows.add(textOf(row, prev, place, place.name))
         used.add(row[4])
       }
-      return { text: `[${rows.join(',')}]`, count: rows.length, shapes: shapesOf(used), next }
+      return { texts: rows.end(), count: rows.count, shapes: shapesOf(used), next }
     },
     position: () => (last.get() as { position: number | null }).position ?? 0,
     head(tenant, name) {
@@ -323,13 +321,6 @@ function charsOf(row: Row): number {
   return 400 + (typeof row[11] === 'string' ? row[11].length : 0)
 }
 
-/** Most have one cause of the run's own. @throws SyntaxError */
-function areCauses(text: string | null): boolean {
-  if (text === null || /^\["[a-z]@\d+"\]$/.test(text)) return true
-  const items: unknown = JSON.parse(text)
-  return Array.isArray(items) && items.every((item) => typeof item === 'string')
-}
-
 /** An erased payload's salt went with it. */
 function isErased(sums: unknown): boolean {
   return String(sums).length === 128
@@ -337,8 +328,4 @@ function isErased(sums: unknown): boolean {
 
 function hashOf(row: Row): string {
   return String(row[5]).slice(0, 64)
-}
-
-function orNothing(text: string | null): string {
-  return text === null ? '0' : quote(text)
 }

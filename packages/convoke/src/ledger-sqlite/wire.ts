@@ -152,14 +152,14 @@ export function fromPage(
   shapes: Map<number, Shape>,
 ): { readonly position: number; readonly record: LedgerRecord }[] {
   for (const [id, text] of page.shapes) if (!shapes.has(id)) shapes.set(id, parseShape(text))
-  const rows = JSON.parse(page.text) as readonly PageRow[]
   const out: { readonly position: number; readonly record: LedgerRecord }[] = []
   let last = ''
-  for (const row of rows) {
-    const record = fromRow(row, place, shapes.get(row[4]) as Shape, last)
-    last = record.hash
-    out.push({ position: row[13], record })
-  }
+  for (const text of page.texts)
+    for (const row of JSON.parse(text) as readonly PageRow[]) {
+      const record = fromRow(row, place, shapes.get(row[4]) as Shape, last)
+      last = record.hash
+      out.push({ position: row[13], record })
+    }
   return out
 }
 
