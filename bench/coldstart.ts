@@ -1,6 +1,7 @@
 /** A program of three steps on the built package and an empty store, from start to exit, beside a bare Node. */
 import { join } from 'node:path'
-import { median, runProgram, type Bench } from './harness.ts'
+import { runProgram, type Bench } from './harness.ts'
+import { median } from './quantile.ts'
 
 export async function measure(bench: Bench): Promise<void> {
   const rounds = bench.small ? 2 : 11

@@ -1,16 +1,16 @@
 /**
- * 500 runs of ten steps with results of 1 KB, started at once in one process; then the same again, by code that has run
- * before, as in a process that has been up for a while.
+ * 500 runs of ten steps with results of 1 KB, started at once in one process; then the same again and again, by code that
+ * has run before, as in a process that has been up for a while.
  */
 import { join } from 'node:path'
 import { convoke } from 'convoke'
 import { chainOf } from './flows.ts'
-import { median, report, type Bench, type Scenes } from './harness.ts'
+import { report, type Bench, type Scenes } from './harness.ts'
 import { measureSqliteCommitRate, peakRss } from './limits.ts'
 import { resultOf } from './results.ts'
+import { ratesOf, rounds } from './rounds.ts'
 
 const steps = 10
-const rounds = 4
 
 export async function measure(bench: Bench): Promise<void> {
   const size = bench.small ? 20 : 500
@@ -27,38 +27,22 @@ export const scenes: Scenes = {
     const app = convoke({ store: join(dir, 'store'), workflows, concurrency: size })
     const chain = async (run: string): Promise<unknown> => (await app.start('chain', steps, { id: run })).result()
     await chain('warm-up')
-    const rates: number[] = []
-    const ratios: number[] = []
+    const times: number[] = []
+    const before = measureSqliteCommitRate(dir, budget)
     const cpu = process.cpuUsage()
-    let before = measureSqliteCommitRate(dir, budget)
-    let against = ''
     let busy = 0
     for (let round = 0; round < rounds; round++) {
       const loop = performance.eventLoopUtilization()
       const from = performance.now()
       await Promise.all(Array.from({ length: size }, (_, i) => chain(`run-${round}-${i}`)))
-      const ms = performance.now() - from
+      times.push(performance.now() - from)
       busy = performance.eventLoopUtilization(loop).utilization
-      const after = measureSqliteCommitRate(dir, budget)
-      const commits = (before + after) / 2
-      before = after
-      rates.push(((size * steps) / ms) * 1000)
-      ratios.push(((size * steps) / ms / commits) * 1000)
-      against = `node:sqlite FULL commits (${Math.round(commits)}/s)`
     }
     const used = process.cpuUsage(cpu)
-    const [first = NaN, ...later] = rates
-    const [ratio = NaN, ...ratiosLater] = ratios
-    tell({ metric: 'steps_per_s', value: first, unit: 'steps/s', ratio, against })
-    const note = `median of rounds 2 to ${rounds}`
-    tell({
-      metric: 'steps_per_s_warm',
-      value: median(later),
-      unit: 'steps/s',
-      ratio: median(ratiosLater),
-      against,
-      note,
-    })
+    const commits = (before + measureSqliteCommitRate(dir, budget)) / 2
+    const against = `node:sqlite FULL commits (${Math.round(commits)}/s)`
+    for (const { metric, note, value } of ratesOf(times, size * steps))
+      tell({ metric, value, unit: 'steps/s', ratio: value / commits, against, ...(note === undefined ? {} : { note }) })
     tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
     tell({
       metric: 'user_us_per_step',

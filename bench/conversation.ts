@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import { convoke, workflow } from 'convoke'
-import { bytesOf, median, report, type Bench, type Scenes } from './harness.ts'
+import { bytesOf, report, type Bench, type Scenes } from './harness.ts'
+import { median } from './quantile.ts'
 import { resultOf } from './results.ts'
 
 const warmup = 20

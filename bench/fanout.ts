@@ -2,7 +2,8 @@
 import { join } from 'node:path'
 import { convoke } from 'convoke'
 import { fanOf } from './flows.ts'
-import { median, report, type Bench, type Scenes } from './harness.ts'
+import { report, type Bench, type Scenes } from './harness.ts'
+import { median } from './quantile.ts'
 import { resultOf } from './results.ts'
 
 const rounds = 5

@@ -10,7 +10,8 @@ import { convoke, policy, tool, workflow, type EffectClass, type Tool } from 'co
 import { openSqliteLedger } from 'convoke/sqlite'
 import { createChain } from 'convoke/testing'
 import { z } from 'zod'
-import { median, report, type Bench, type Scenes } from './harness.ts'
+import { report, type Bench, type Scenes } from './harness.ts'
+import { median } from './quantile.ts'
 
 const rounds = 5
 

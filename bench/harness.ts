@@ -193,16 +193,6 @@ export function bytesOf(dir: string): number {
   return entries.reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0)
 }
 
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
-
-/** `share` of the values lie at or below it. */
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
-}
-
 /** Runs `one` for each of `items`, at most `limit` at a time. */
 export async function eachOf<T>(items: readonly T[], limit: number, one: (item: T) => Promise<unknown>): Promise<void> {
   const rest = items.values()

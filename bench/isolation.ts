@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke, tool, workflow, type Tool } from 'convoke'
 import { isolated } from 'convoke/isolate'
 import { z } from 'zod'
-import { median, report, type Bench, type Scenes } from './harness.ts'
+import { report, type Bench, type Scenes } from './harness.ts'
+import { median } from './quantile.ts'
 
 const ways = ['inline', 'worker', 'process'] as const
 type Way = (typeof ways)[number]

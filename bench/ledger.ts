@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { openSqliteLedger } from 'convoke/sqlite'
 import { createChain, type Chain } from 'convoke/testing'
+import { median } from './quantile.ts'
 import { payload } from './report.ts'
 
 type Ledger = Awaited<ReturnType<typeof openSqliteLedger>>
@@ -20,10 +21,6 @@ const lines: { metric: string; value: number; unit: string; ratio?: number; agai
 
 function say(metric: string, value: number, unit: string, more: { ratio?: number; against?: string } = {}): void {
   lines.push({ metric, value: Number(value.toPrecision(4)), unit, ...more })
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 function openRaw(): DatabaseSync {

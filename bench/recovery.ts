@@ -6,7 +6,8 @@
 import { join } from 'node:path'
 import { convoke, type App } from 'convoke'
 import { chainOf } from './flows.ts'
-import { median, report, type Bench, type Order, type Outcome, type Scenes } from './harness.ts'
+import { report, type Bench, type Order, type Outcome, type Scenes } from './harness.ts'
+import { median } from './quantile.ts'
 import { resultOf } from './results.ts'
 
 export async function measure(bench: Bench): Promise<void> {

@@ -32,7 +32,7 @@ function bench(...args: string[]): {
 const promised: Readonly<Record<(typeof WORKLOADS)[number] | (typeof OWN_WORKLOADS)[number], readonly string[]>> = {
   chain: ['steps_per_s', 'computed_steps_per_s', 'last100_over_first100', 'peak_mb'],
   conversation: ['disk_over_content', 'turn500_over_turn10'],
-  concurrent: ['steps_per_s', 'steps_per_s_warm', 'peak_mb'],
+  concurrent: ['steps_per_s', 'steps_per_s_warm', 'steps_per_s_steady', 'peak_mb'],
   fanout: ['ms'],
   recovery: ['ms_to_first_new_step', 'ms_to_replay'],
   parked: ['mb_above_idle', 'heap_mb_above_idle', 'mb_of_a_worker_above_idle', 'ms_to_park_all', 'ms_to_wake_all'],

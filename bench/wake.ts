@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { convoke } from 'convoke'
 import { chainOf, go, waitOf } from './flows.ts'
-import { quantile, type Bench, type Figure, type Scenes } from './harness.ts'
+import { type Bench, type Figure, type Scenes } from './harness.ts'
+import { quantile } from './quantile.ts'
 import { resultOf } from './results.ts'
 
 /** Milliseconds on the clock that all processes of a machine share. */

@@ -6,16 +6,14 @@
 import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { measureFsyncRate, peakRss } from '../limits.ts'
+import { median } from '../quantile.ts'
 import { resultOf, type StepResult } from '../results.ts'
+import { ratesOf, rounds } from '../rounds.ts'
+
+export type { StepResult }
 
 /** The work inside a durable step: gives the result that the engine must store. `run` names the run, `i` the step. */
 export type Body = (run: string, i: number) => StepResult
-
-/** 1 KB as JSON in most workloads, 2 KB in conversations. */
-export interface StepResult {
-  readonly i: number
-  readonly text: string
-}
 
 /** What a peer must be able to do. Each promise resolves when the engine says that the work is durably done. */
 export interface Engine {
@@ -163,7 +161,6 @@ async function conversation(order: Order, peer: Peer): Promise<void> {
 
 /** Later rounds, by code that has run before, are left out where the first one took longer than this. */
 const patienceMs = 10_000
-const rounds = 4
 
 async function concurrent(order: Order, peer: Peer): Promise<void> {
   const { size } = order
@@ -185,13 +182,7 @@ async function concurrent(order: Order, peer: Peer): Promise<void> {
   }
   const used = process.cpuUsage(cpu)
   expect('steps', calls, size * 10 * times.length)
-  const perSecond = (ms: number): number => ((size * 10) / ms) * 1000
-  const [first = NaN, ...later] = times
-  const rates = later.map(perSecond).sort((a, b) => a - b)
-  const warm = rates[Math.floor(rates.length / 2)]
-  tell({ metric: 'steps_per_s', value: perSecond(first), unit: 'steps/s' })
-  if (warm !== undefined)
-    tell({ metric: 'steps_per_s_warm', value: warm, unit: 'steps/s', note: `rounds 2 to ${times.length}` })
+  for (const rate of ratesOf(times, size * 10)) tell({ ...rate, unit: 'steps/s' })
   tell({ metric: 'user_us_per_step', value: used.user / (size * 10 * times.length), unit: 'µs', note: 'CPU of all threads' })
   tell({ metric: 'peak_mb', value: peakRss(), unit: 'MB' })
   await engine.close()
@@ -308,9 +299,4 @@ function expect(what: string, found: number, wanted: number): void {
 
 function tell(figure: Figure): void {
   writeSync(3, `${JSON.stringify(figure)}\n`)
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN
 }

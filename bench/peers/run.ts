@@ -13,7 +13,8 @@ import { measureFsyncRate, measureSqliteCommitRate } from '../limits.ts'
 import { type Measure, WORKLOADS, type Workload, printMeasures } from '../report.ts'
 import { type Outcome, runChild } from './child.ts'
 import { bytesOf, weigh } from './install.ts'
-import { type Figure, median } from './lib.ts'
+import { median } from '../quantile.ts'
+import type { Figure } from './lib.ts'
 import { startPostgres } from './postgres.ts'
 
 interface System {
