@@ -109,4 +109,19 @@ test('a run that was just begun here needs no look before its next change', () =
   expect([board.isTold(ref('a')), board.isTold(ref('b'))]).toEqual([false, true])
   board.anyChanged()
   expect(board.isTold(ref('b'))).toBe(false)
+  board.close()
+})
+
+test('who waits for a run that was begun here looks once if it is not driven soon: the news of its end may have come first', async () => {
+  const board = statusBoard()
+  const heard: string[] = []
+  for (const run of ['a', 'b']) {
+    board.begun(ref(run))
+    board.on(ref(run), () => heard.push(run))
+  }
+  board.driven(ref('b'))
+  await sleep(1_200)
+  expect(heard).toEqual(['a'])
+  expect([board.isTold(ref('a')), board.isTold(ref('b'))]).toEqual([false, true])
+  board.close()
 })

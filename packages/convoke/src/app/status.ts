@@ -16,7 +16,10 @@ export interface StatusBoard {
   on(ref: StreamRef, listener: StatusListener): () => void
   /** Whether it was begun or is driven here, and nobody has said anything of it since: who waits is told when it changes. */
   isTold(ref: StreamRef): boolean
-  /** This run was just begun here: it has a status that its end, or the ledger, will change. */
+  /**
+   * This run was just begun here, and will be driven here unless somebody else was faster. What was told of it before this
+   * call is not known, so who waits for it looks once if it is not driven soon.
+   */
   begun(ref: StreamRef): void
   /** This run is driven here from now on, until it is said to have changed. */
   driven(ref: StreamRef): void
@@ -35,15 +38,20 @@ const spacingMs = 0.5
 const maxSpacingMs = 5_000
 /** So few are called at once. */
 const few = 16
+/** Milliseconds in which a run that was begun here is usually driven. */
+const soonMs = 1_000
 
 export function statusBoard(): StatusBoard {
   const listeners = new Map<string, Set<StatusListener>>()
   const driven = new Set<string>()
   /** Begun or driven here, and nobody has said anything of them since. */
   const untouched = new Set<string>()
+  /** Begun here, and not driven yet. */
+  const fresh = new Set<string>()
   let waiting = 0
   let timer: NodeJS.Timeout | undefined
   let slow: NodeJS.Timeout | undefined
+  let soon: NodeJS.Timeout | undefined
 
   const keyOf = (ref: StreamRef): string => `${ref.tenant}\n${ref.stream}`
 
@@ -65,6 +73,14 @@ export function statusBoard(): StatusBoard {
     }
   }
 
+  function lookAtFresh(): void {
+    soon = undefined
+    const keys = [...fresh]
+    fresh.clear()
+    for (const key of keys) untouched.delete(key)
+    callOthers(keys)
+  }
+
   return {
     on(ref, listener) {
       const key = keyOf(ref)
@@ -82,8 +98,13 @@ export function statusBoard(): StatusBoard {
       }
     },
     isTold: (ref) => untouched.has(keyOf(ref)),
-    begun: (ref) => void untouched.add(keyOf(ref)),
+    begun(ref) {
+      untouched.add(keyOf(ref))
+      fresh.add(keyOf(ref))
+      soon ??= setTimeout(lookAtFresh, soonMs).unref()
+    },
     driven(ref) {
+      fresh.delete(keyOf(ref))
       driven.add(keyOf(ref))
       untouched.add(keyOf(ref))
     },
@@ -117,7 +138,8 @@ export function statusBoard(): StatusBoard {
     close() {
       clearTimeout(timer)
       clearTimeout(slow)
-      timer = slow = undefined
+      clearTimeout(soon)
+      timer = slow = soon = undefined
       callAll()
     },
   }

@@ -12,7 +12,7 @@ import { hexOf } from './streams.ts'
 import { causesAsHashed, parseShape } from './wire.ts'
 
 // Reads records and proves them: position, chain, header hash, payload commitment. The stored payload is canonical, so
-// its text is hashed as it stands. A page leaves the thread as one JSON text, which is the cheapest thing to send.
+// its text is hashed as it stands. A page leaves the thread as JSON texts, which are the cheapest thing to send.
 //
 // A reader may also take records ahead of their proof. Headers are proved by whoever puts them together, on another core
 // (index.ts). What was given of payloads is kept here as it was read until it is proved, so that what is proved is what
