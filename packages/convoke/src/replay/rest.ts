@@ -63,13 +63,17 @@ class Stretches {
     })
   }
 
+  /** Somebody begins in each turn, however fast time passes. */
   readonly #turn = (): void => {
     this.#began = this.#clock.monotonic()
-    this.#next()
+    this.#let(this.#going.pop() ?? this.#waiting.shift())
   }
 
   readonly #next = (): void => {
-    const resolve = this.#going.pop() ?? (this.over ? undefined : this.#waiting.shift())
+    this.#let(this.#going.pop() ?? (this.over ? undefined : this.#waiting.shift()))
+  }
+
+  #let(resolve: (() => void) | undefined): void {
     if (resolve !== undefined) {
       resolve()
       queueMicrotask(this.#soon)
