@@ -9,8 +9,8 @@ import { join } from 'node:path'
 import { convoke } from 'convoke'
 import { chainOf } from './flows.ts'
 import { countSyncs, hasStrace, report, type Bench, type Scenes } from './harness.ts'
-import { median } from './quantile.ts'
 import { measureAppendRate, measureSqliteCommitRate, peakRss } from './limits.ts'
+import { median } from './quantile.ts'
 import { resultOf } from './results.ts'
 
 export async function measure(bench: Bench): Promise<void> {

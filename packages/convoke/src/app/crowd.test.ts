@@ -4,10 +4,12 @@ import { openLedger } from '../ledger-sqlite/index.ts'
 import type { Ledger } from '../ports/ledger.ts'
 
 test('a crowd of runs is begun, driven and waited for without a look at any of them', async () => {
-  const size = 600
+  const size = 400
   const looked = { run: 0, read: 0 }
   const hello = flow('hello', (run, n: number) => run.step('greet', () => `hello ${n}`))
   const app = newWorld().app([hello], {
+    // All are driven at once: who is not driven within a second is looked at.
+    concurrency: size,
     openLedger: async () => {
       const dir = temporaryFolder()
       // A ledger that moves to its thread meanwhile tells of everything once.

@@ -73,7 +73,7 @@ export interface WireExtras {
   readonly posts: readonly WirePost[]
 }
 
-/** Records of one or many streams as one JSON text (see wire.ts), and the shapes they have. */
+/** Records of one or many streams as JSON texts (see wire.ts), and the shapes they have. */
 export interface Page {
   /** JSON, each an array of rows. */
   readonly texts: readonly string[]

@@ -66,14 +66,14 @@ class Stretches {
   /** Somebody begins in each turn, however fast time passes. */
   readonly #turn = (): void => {
     this.#began = this.#clock.monotonic()
-    this.#let(this.#going.pop() ?? this.#waiting.shift())
+    this.#resume(this.#going.pop() ?? this.#waiting.shift())
   }
 
   readonly #next = (): void => {
-    this.#let(this.#going.pop() ?? (this.over ? undefined : this.#waiting.shift()))
+    this.#resume(this.#going.pop() ?? (this.over ? undefined : this.#waiting.shift()))
   }
 
-  #let(resolve: (() => void) | undefined): void {
+  #resume(resolve: (() => void) | undefined): void {
     if (resolve !== undefined) {
       resolve()
       queueMicrotask(this.#soon)
