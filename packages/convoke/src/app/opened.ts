@@ -3,13 +3,13 @@ import type { Json } from '../core/json.ts'
 import { joinLabels } from '../core/labels.ts'
 import { runStream } from '../core/projections.ts'
 import { assertGrants, type Grant } from '../grants/grant.ts'
-import type { Dispatcher } from '../ports/dispatcher.ts'
-import type { Ledger, Lease } from '../ports/ledger.ts'
+import type { Claimed, Dispatcher } from '../ports/dispatcher.ts'
+import type { Ledger, Lease, StreamRef } from '../ports/ledger.ts'
 import type { Ids } from '../ports/runtime.ts'
 import { createBegun } from '../replay/begun.ts'
 import { drive } from '../replay/drive.ts'
 import type { Runtime } from '../replay/runtime.ts'
-import { beginRun, prepareRun } from '../replay/start.ts'
+import { beginRun, prepareRun, type PreparedRun } from '../replay/start.ts'
 import type { AnyWorkflow } from '../replay/workflow.ts'
 import type { AppParts, StartOptions } from './app.ts'
 import { supervise } from './halts.ts'
@@ -34,6 +34,8 @@ export interface OpenedApp {
 
 interface LeaseKeeper {
   current(): Promise<Lease>
+  /** The worker whose lease is held now, if one is. */
+  worker(): string | undefined
   release(): Promise<void>
 }
 
@@ -53,6 +55,7 @@ function leaseKeeper(ledger: Ledger, ids: Ids): LeaseKeeper {
         .finally(() => (renewing = undefined))
       return await renewing
     },
+    worker: () => (held !== undefined && held.remaining() > 0 ? held.worker : undefined),
     async release() {
       await renewing?.catch(() => undefined)
       await held?.release()
@@ -77,6 +80,8 @@ export function openedApp(o: {
   const status = statusBoard()
   const begun = createBegun(() => parts.clock.monotonic())
   let working: Promise<Dispatcher> | undefined
+  /** What `working` has become. */
+  let dispatcher: Dispatcher | undefined
   let closed = false
 
   const open = coming.then((ledger): Open => {
@@ -120,11 +125,11 @@ export function openedApp(o: {
       onEnded: (ref, last) => status.ended(ref, last),
       supervise: (ref, stop) => supervise({ ledger, clock: parts.clock }, ref, stop),
     }
-    const dispatcher = await parts.dispatcher(ledger)
-    await dispatcher.start(async (ref, signal) => {
+    const made = await parts.dispatcher(ledger)
+    await made.start(async (ref, signal, claimed) => {
       status.driven(ref)
       const result = await leases.current().then(
-        (lease) => drive({ ...runtime, lease }, ref, signal),
+        (lease) => drive({ ...runtime, lease }, ref, signal, claimed),
         (error: unknown) => {
           parts.onTrouble(ref, error as ConvokeError)
           return 'lost' as const
@@ -133,7 +138,26 @@ export function openedApp(o: {
       status.changed(ref)
       return result
     })
-    return dispatcher
+    return (dispatcher = made)
+  }
+
+  /** False where somebody has to be woken for it. */
+  async function beginHere(ref: StreamRef, prepared: PreparedRun, { notBefore }: Named): Promise<boolean> {
+    const { ledger, leases } = await open
+    const worker = ledger.begin === undefined || notBefore !== undefined ? undefined : leases.worker()
+    const claimed = Promise.withResolvers<Claimed | undefined>()
+    const hasPlace = worker !== undefined && (dispatcher?.reserve?.(ref, claimed.promise) ?? false)
+    try {
+      const beginning = beginRun(prepared, { ledger, begun, worker: hasPlace ? worker : undefined })
+      // The first time, the worker is registered by the commit that begins the run.
+      if (working === undefined) leases.current().catch(() => undefined)
+      const { existed, claim } = await beginning
+      if (!existed) status.begun(ref)
+      if (worker !== undefined && claim !== undefined) claimed.resolve({ ...claim, worker })
+      return claim !== undefined
+    } finally {
+      claimed.resolve(undefined)
+    }
   }
 
   async function work(): Promise<Dispatcher> {
@@ -162,14 +186,10 @@ export function openedApp(o: {
         },
         parts,
       )
-      const { ledger, leases, handles } = await open
+      const { ledger, handles } = await open
       const ref = { tenant, stream: runStream(run) }
-      const beginning = beginRun(prepared, { ledger, ...(parts.drives ? { begun } : {}) })
-      // The first time, the worker is registered by the commit that begins the run.
-      if (parts.drives && working === undefined) leases.current().catch(() => undefined)
-      const { existed } = await beginning
-      if (parts.drives && !existed) status.begun(ref)
-      if (parts.drives) await (await work()).wake(ref)
+      if (!parts.drives) await beginRun(prepared, { ledger })
+      else if (!(await beginHere(ref, prepared, options))) await (await work()).wake(ref)
       return runHandle(handles, tenant, run)
     },
     run: async (id) => runHandle((await open).handles, parts.tenant, id),
@@ -177,7 +197,7 @@ export function openedApp(o: {
     idle: async () => (await work()).idle(),
     async close() {
       closed = true
-      const dispatcher = await working?.catch(() => undefined)
+      await working?.catch(() => undefined)
       const its = await open.catch(() => undefined)
       try {
         await dispatcher?.stop()

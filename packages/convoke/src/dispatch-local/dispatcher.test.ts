@@ -183,6 +183,93 @@ describe('the local dispatcher', () => {
     expect(worker.tried).toEqual(['run/mine'])
   })
 
+  describe('a place that is kept', () => {
+    const claimed = { epoch: 1, seq: 2, hash: 'h', worker: 'w' }
+    const run = (id: string) => ({ tenant: 'acme', stream: `run/${id}` })
+
+    /** Drives what it is given until a test lets go of it. */
+    async function driving(concurrency = 2) {
+      const { ledger, calls } = watched()
+      const dispatcher = localDispatcher({ ledger, clock: fakeClock({ now: 10_000 }), concurrency, tenant: 'acme' })
+      const began: unknown[] = []
+      const gates: (() => void)[] = []
+      await dispatcher.start(async (ref, _, its) => {
+        began.push([ref.stream, its])
+        await new Promise<void>((resolve) => gates.push(resolve))
+        return 'done'
+      })
+      await dispatcher.idle()
+      const reserve = (id: string, its: Promise<typeof claimed | undefined>, tenant = 'acme'): boolean =>
+        dispatcher.reserve?.({ ...run(id), tenant }, its) ?? false
+      return { ledger, calls, dispatcher, began, gates, reserve }
+    }
+
+    test('is filled with what was claimed, and nothing is looked for', async () => {
+      const { calls, began, gates, dispatcher, reserve } = await driving()
+      const before = calls()
+      expect(reserve('a', Promise.resolve(claimed))).toBe(true)
+      await turn()
+      expect([began, calls() - before]).toEqual([[['run/a', claimed]], 0])
+      gates[0]?.()
+      await dispatcher.stop()
+    })
+
+    test('counts until it is known that nobody takes it', async () => {
+      const { began, gates, ledger, dispatcher, reserve } = await driving(1)
+      const later = Promise.withResolvers<typeof claimed | undefined>()
+      expect(reserve('a', later.promise)).toBe(true)
+      expect(reserve('b', Promise.resolve(claimed))).toBe(false)
+      await startRun(ledger, 'c')
+      await dispatcher.wake(run('c'))
+      await turn()
+      expect(began).toEqual([])
+      later.resolve(undefined)
+      await turn()
+      await turn()
+      expect(began).toEqual([['run/c', undefined]])
+      // While something waits for a place, none is kept for what has yet to come.
+      await startRun(ledger, 'd')
+      await dispatcher.wake(run('d'))
+      await turn()
+      gates[0]?.()
+      await turn()
+      expect(reserve('e', Promise.resolve(claimed))).toBe(false)
+      for (const gate of gates) gate()
+      await turn()
+      for (const gate of gates) gate()
+      await dispatcher.stop()
+    })
+
+    test('is kept for nobody of another tenant, before there is somebody who drives, nor after', async () => {
+      const { ledger } = watched()
+      const idle = localDispatcher({ ledger, clock: fakeClock() })
+      expect(idle.reserve?.(run('a'), Promise.resolve(claimed))).toBe(false)
+      const { began, dispatcher, reserve } = await driving()
+      expect(reserve('a', Promise.resolve(claimed), 'other')).toBe(false)
+      const later = Promise.withResolvers<typeof claimed>()
+      expect(reserve('b', later.promise)).toBe(true)
+      const stopped = dispatcher.stop()
+      later.resolve(claimed)
+      await stopped
+      expect(began).toEqual([])
+      expect(reserve('c', Promise.resolve(claimed))).toBe(false)
+    })
+
+    test('keeps idle() waiting', async () => {
+      const { dispatcher, reserve } = await driving()
+      const later = Promise.withResolvers<undefined>()
+      reserve('a', later.promise)
+      let idle = false
+      const waits = dispatcher.idle().then(() => (idle = true))
+      await turn()
+      await turn()
+      expect(idle).toBe(false)
+      later.resolve(undefined)
+      await waits
+      await dispatcher.stop()
+    })
+  })
+
   test('a program that has finished exits, though a run is due later and nothing was stopped', () => {
     const program = `
       import { localDispatcher } from '${new URL('./dispatcher.ts', import.meta.url).href}'

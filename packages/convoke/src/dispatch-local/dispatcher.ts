@@ -1,7 +1,7 @@
 import { runIdOf, runStream } from '../core/projections.ts'
 import { createHolds } from '../dispatch/holds.ts'
 import { createLooks } from '../dispatch/looks.ts'
-import type { Dispatcher } from '../ports/dispatcher.ts'
+import type { Claimed, Dispatcher } from '../ports/dispatcher.ts'
 import type { Ledger, ReadyRun, StreamRef } from '../ports/ledger.ts'
 import type { Clock } from '../ports/runtime.ts'
 
@@ -28,7 +28,8 @@ const ahead = 4
  * that wait for a place.
  *
  * Invariants:
- * 1. The ledger's ready projection is the only list of work; a wake or a change is a reason to look at it.
+ * 1. The ledger's ready projection is the only list of work; a wake or a change is a reason to look at it. Who begins a
+ *    run here may have a place for it before it is there, while nothing on that list waits for one.
  * 2. A run is driven at most once at a time here. Who drives it elsewhere is the ledger's business.
  * 3. Looks are spaced by `Looks`; nothing polls in between.
  * 4. A run that was lost is not tried again before its back-off has passed, so a failing one cannot spin.
@@ -75,24 +76,30 @@ export function localDispatcher(options: LocalDispatcherOptions): Dispatcher {
       const key = keyOf(run.ref)
       if (driven.has(key) || looks.stopped) continue
       if (driven.size >= concurrency || holds.isHeld(key)) left.push(run)
-      else begin(key, run.ref)
+      else void begin(key, run.ref)
     }
     waiting = left
   }
 
-  function begin(key: string, ref: StreamRef): void {
+  function begin(key: string, ref: StreamRef, claimed?: Claimed): Promise<void> {
     const work = Promise.resolve()
-      .then(() => (drive as Drive)(ref, looks.signal))
+      .then(() => (drive as Drive)(ref, looks.signal, claimed))
       .catch(() => 'lost' as const)
       .then((result) => {
-        driven.delete(key)
         if (result === 'lost') holds.lost(key)
         else holds.clear(key)
-        if (waiting.length > 0) fill()
-        if (waiting.length === 0 || driven.size === 0) look()
-        else lookIn(Math.min(sweepMs, soonMs))
+        leave(key)
       })
     driven.set(key, work)
+    return work
+  }
+
+  /** A place is free again. */
+  function leave(key: string): void {
+    driven.delete(key)
+    if (waiting.length > 0) fill()
+    if (waiting.length === 0 || driven.size === 0) look()
+    else lookIn(Math.min(sweepMs, soonMs))
   }
 
   /** Losses of runs that are no longer ready, here or for us, need not be remembered. */
@@ -124,6 +131,17 @@ export function localDispatcher(options: LocalDispatcherOptions): Dispatcher {
         look()
       }
       return Promise.resolve()
+    },
+    reserve(run, claimed) {
+      const key = keyOf(run)
+      const isFree = drive !== undefined && !looks.stopped && driven.size < concurrency && waiting.length === 0
+      if (!isFree || driven.has(key) || (tenant !== undefined && tenant !== run.tenant)) return false
+      const work = claimed.then(
+        (claim) => (claim === undefined || looks.stopped ? leave(key) : begin(key, run, claim)),
+        () => leave(key),
+      )
+      driven.set(key, work)
+      return true
     },
     async stop() {
       looks.stop()

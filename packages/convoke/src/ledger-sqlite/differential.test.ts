@@ -25,7 +25,13 @@ const worker = fc.nat(2)
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 2,
-    arbitrary: fc.record({ op: fc.constant('start' as const), run, due: fc.nat(900), priority: fc.nat(2) }),
+    arbitrary: fc.record({
+      op: fc.constant('start' as const),
+      run,
+      due: fc.nat(900),
+      priority: fc.nat(2),
+      worker: fc.option(worker, { nil: undefined }),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('register' as const, 'lapse', 'isAlive'), worker }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('claim' as const), run: fc.nat(3), worker }) },

@@ -104,6 +104,11 @@ export function createEngine(options: WorkerOptions, host: Host): Engine {
 
   const writeTable: WriteTable = {
     append: (...args) => appends.append(...args),
+    begin(part, extras, worker) {
+      imports.check(part.tenant)
+      appends.append([part], extras)
+      return leases.claimNew(part.tenant, part.stream, worker)
+    },
     post: (...args) => appends.post(...args),
     putBlobs: (...args) => transaction.nested(() => blobs.put(...args)),
     register: (...args) => leases.register(...args),

@@ -5,7 +5,7 @@ import { createEngine, type Engine } from './engine.ts'
 import { createLocks, type Locks } from './lease-locks.ts'
 import { untilThread } from './lease-margin.ts'
 import { crashPoints } from './points.ts'
-import type { Point, Request, ToClient, WorkerOptions } from './protocol.ts'
+import type { Point, Request, ToClient, WireAppend, WireExtras, WorkerOptions } from './protocol.ts'
 import { createPump, type Pump } from './pump.ts'
 import { openStore } from './schema.ts'
 import { createSignals } from './signals.ts'
@@ -150,11 +150,10 @@ function isLong(engine: Engine, [, kind, args]: Request): boolean {
     case 'interest':
     case 'position':
       return false
-    case 'append': {
-      const [batch, extras] = args
-      const records = batch.reduce((sum, part) => sum + part.records.length, 0)
-      return records > fewRecords || bytesOf(extras?.blobs ?? []) > someBytes
-    }
+    case 'begin':
+      return isLongAppend([args[0]], args[1])
+    case 'append':
+      return isLongAppend(...args)
     case 'putBlobs':
       return bytesOf(args[1]) > someBytes
     case 'getBlob':
@@ -172,6 +171,11 @@ function isLong(engine: Engine, [, kind, args]: Request): boolean {
     default:
       return true
   }
+}
+
+function isLongAppend(batch: readonly WireAppend[], extras: WireExtras | null): boolean {
+  const records = batch.reduce((sum, part) => sum + part.records.length, 0)
+  return records > fewRecords || bytesOf(extras?.blobs ?? []) > someBytes
 }
 
 function bytesOf(blobs: readonly { readonly bytes: Uint8Array }[]): number {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { ConvokeError } from '../core/errors.ts'
 import { runIdOf } from '../core/projections.ts'
-import { headerHolds, type LedgerRecord } from '../core/record.ts'
-import type { Ahead, AppendOptions, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
+import { emptyHead, headerHolds, type LedgerRecord } from '../core/record.ts'
+import type { Ahead, AppendOptions, Claim, InboxMessage, Ledger, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import type { Probe } from '../ports/probe.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
 import { startClient, type Where } from './client.ts'
@@ -71,8 +71,23 @@ export async function openLedger(options: SqliteLedgerOptions, where?: Where): P
   const shapes = new Map<number, Shape>()
   const followers = createFollowers(client, shapes)
 
-  async function append(batch: readonly StreamAppend[], extras?: AppendOptions): Promise<void> {
-    await client.call('append', batch.map(toWireAppend), toWireExtras(extras, salt))
+  /** Not `async`, which would cost each append two promises more. */
+  function append(batch: readonly StreamAppend[], extras?: AppendOptions): Promise<void> {
+    try {
+      return client.call('append', batch.map(toWireAppend), toWireExtras(extras, salt))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  async function begin(
+    first: StreamAppend,
+    worker: string,
+    extras?: Pick<AppendOptions, 'blobs'>,
+  ): Promise<Claim | undefined> {
+    const epoch = await client.call('begin', toWireAppend(first), toWireExtras(extras, salt), worker)
+    const { seq, hash } = first.records.at(-1) ?? emptyHead
+    return epoch === undefined ? undefined : { epoch, seq, hash }
   }
 
   async function read(
@@ -132,6 +147,7 @@ export async function openLedger(options: SqliteLedgerOptions, where?: Where): P
 
   return {
     append,
+    begin,
     read,
     readAhead,
     post: async (inbox: StreamRef, message: InboxMessage) => {

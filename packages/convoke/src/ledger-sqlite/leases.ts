@@ -7,7 +7,7 @@ import type { Head } from '../core/record.ts'
 import { isBusy } from './errors.ts'
 import { lockFileOf, type Locks } from './lease-locks.ts'
 import { endOf } from './lease-margin.ts'
-import type { Memory } from './streams.ts'
+import type { Memory, Stream } from './streams.ts'
 import type { Transaction } from './transaction.ts'
 
 // Owns the leases of this ledger's own workers and what it has seen of others'. A worker is
@@ -34,6 +34,8 @@ export interface Leases {
   readonly lives: boolean
   readonly held: readonly string[]
   claim(tenant: string, name: string, worker: string): Head & { readonly epoch: number }
+  /** Of a run that nobody has claimed before. Undefined when somebody has, or when the worker's lease has passed. */
+  claimNew(tenant: string, name: string, worker: string): number | undefined
   release(tenant: string, name: string, epoch: number): undefined
   /** Inside a write transaction: the answer "dead" is final. */
   isAlive(worker: string): boolean
@@ -124,6 +126,13 @@ export function createLeases(parts: {
     locks.free(worker)
   }
 
+  function give(stream: Stream, worker: string): number {
+    take.run(worker, stream.id)
+    stream.epoch += 1
+    stream.owner = worker
+    return stream.epoch
+  }
+
   function expired(worker: string): ConvokeError {
     return new ConvokeError('LEASE_EXPIRED', `the lease of worker ${worker} has passed`, {
       details: { worker, leaseMs },
@@ -198,10 +207,12 @@ export function createLeases(parts: {
         if (row !== undefined && judge(row)) throw owned(name, row)
         if (row !== undefined) bury(row.id)
       }
-      take.run(worker, stream.id)
-      stream.epoch += 1
-      stream.owner = worker
-      return { epoch: stream.epoch, seq: stream.seq, hash: stream.hash }
+      return { epoch: give(stream, worker), seq: stream.seq, hash: stream.hash }
+    },
+    claimNew(tenant, name, worker) {
+      const mine = held.get(worker)
+      const stream = memory.find(tenant, name)
+      return stream?.epoch === 0 && mine !== undefined && !passed(mine) ? give(stream, worker) : undefined
     },
     release(tenant, name, epoch) {
       const stream = memory.find(tenant, name)

@@ -102,6 +102,8 @@ export interface WireArchive {
 
 export interface Calls {
   append: { args: readonly [readonly WireAppend[], WireExtras | null]; result: undefined }
+  /** Gives the epoch that the worker has claimed, if it has. */
+  begin: { args: readonly [WireAppend, WireExtras | null, worker: string]; result: number | undefined }
   post: { args: readonly [WirePost]; result: Posted }
   putBlobs: { args: readonly [string, readonly WireBlob[]]; result: undefined }
   register: { args: readonly [worker: string, slot: BigInt64Array, since: number, pid: number]; result: undefined }
@@ -180,6 +182,7 @@ export interface Calls {
 export type Kind = keyof Calls
 export type WriteKind =
   | 'append'
+  | 'begin'
   | 'post'
   | 'putBlobs'
   | 'register'

@@ -1,7 +1,7 @@
 import type { Engine } from './engine.ts'
 import type { Request } from './protocol.ts'
 
-// Drains whatever has arrived into groups: all writes of a drain share one transaction, reads follow. Invariant: one
+// Does what has arrived in groups: the writes of a group share one transaction, reads follow. Invariant: one
 // group at a time; nothing is answered before its commit. The ledger's thread and the caller's have one each.
 
 export interface Pump {
@@ -14,6 +14,14 @@ export interface Pump {
   /** Leases are not renewed from here on. */
   stop(): void
 }
+
+/**
+ * Writes that share a transaction. Of a crowd that comes at once, those whose writes are done go on while the others' are
+ * being written; only where a commit takes long by itself, more share it.
+ */
+const fewest = 128
+const most = 1_024
+const longMs = 10
 
 export function createPump(o: {
   readonly engine: Engine
@@ -28,11 +36,16 @@ export function createPump(o: {
   const reads: Request[] = []
   let busy = false
   let resting: (() => void)[] = []
+  let together = fewest
 
   async function work(): Promise<void> {
     drain?.()
     while (writes.length > 0 || reads.length > 0) {
-      if (writes.length > 0) await engine.commit(writes.splice(0, 1_000))
+      if (writes.length > 0) {
+        const began = performance.now()
+        await engine.commit(writes.splice(0, together))
+        together = performance.now() - began > longMs ? Math.min(most, together * 2) : Math.max(fewest, together / 2)
+      }
       if (reads.length > 0) reads.push(...(await engine.answer(reads.splice(0, 50))))
       drain?.()
     }

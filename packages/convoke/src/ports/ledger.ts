@@ -131,6 +131,13 @@ export interface Ledger {
    * @throws RUN_OWNED while another live worker holds it, RUN_UNKNOWN for an empty stream, LEASE_EXPIRED for a dead claimant
    */
   claim(ref: StreamRef, worker: WorkerId): Promise<Claim>
+  /**
+   * Appends the first records of a run and claims it for a worker of this ledger, in one commit: whoever drives what it
+   * begins needs no claim of its own. Undefined where the run is begun but not the worker's: its lease has passed, or the
+   * same records stood there and somebody has claimed the run since. A ledger may leave this out.
+   * @throws what `append` throws
+   */
+  begin?(first: StreamAppend, worker: WorkerId, options?: Pick<AppendOptions, 'blobs'>): Promise<Claim | undefined>
   /** Gives a claimed run back; nothing else changes. Ignored when the epoch is not the newest. */
   release(ref: StreamRef, epoch: Epoch): Promise<void>
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { begin, flow, newWorld, temporaryFolder } from '../../test/durable/world.ts'
+import { ConvokeError } from '../core/errors.ts'
 import type { LedgerRecord } from '../core/record.ts'
 import { openLedger } from '../ledger-sqlite/index.ts'
 import { createChain } from '../testing/chain.ts'
@@ -69,6 +70,7 @@ function counting(ledger: Ledger, asked: Map<string, number>): Ledger {
   return {
     ...ledger,
     run: counted('run', ledger.run),
+    claim: counted('claim', ledger.claim),
     read: (at, options) => counted(`read ${at.stream}`, ledger.read)(at, options),
     ...(ledger.readAhead === undefined
       ? {}
@@ -152,4 +154,91 @@ test('a run that another has driven since is read', async () => {
   await expect.poll(() => asked.get('read run/r')).toBeGreaterThan(0)
   await expect.poll(async () => (await handle.status()).status).toBe('parked')
   expect(ran).toEqual(['first'])
+})
+
+/** An app that drives, and whose ledger's calls are counted from then on. */
+async function driving(change: (ledger: Ledger) => Partial<Ledger> = () => ({}), concurrency = 8) {
+  const store = createMemoryStore()
+  const asked = new Map<string, number>()
+  const gate = Promise.withResolvers<void>()
+  const began: string[] = []
+  const code = flow('gated', async (run, waits: boolean) =>
+    run.step('a', async () => {
+      began.push(run.id)
+      if (waits) await gate.promise
+      return run.id
+    }),
+  )
+  const app = newWorld().app([code], {
+    concurrency,
+    openLedger: async () => {
+      const ledger = counting(store.open(), asked)
+      return { ...ledger, ...change(ledger) }
+    },
+  })
+  await (await app.start('gated', false, { id: 'first' })).result()
+  await app.idle()
+  asked.clear()
+  const start = (id: string, waits = false) => app.start<boolean, string>('gated', waits, { id })
+  return { store, asked, app, began, start, open: gate.resolve }
+}
+
+test('a run that is begun here while there is a place for it is claimed with its first records', async () => {
+  const { asked, app, start, store } = await driving()
+  const results = await Promise.all(['a', 'b', 'c'].map(async (id) => (await start(id)).result()))
+  expect([results, asked.get('claim')]).toEqual([['a', 'b', 'c'], undefined])
+  await app.idle()
+  await app.close()
+  const rest = await store.open().runs({ tenant: 'local' })
+  expect(rest.map(({ status }) => status)).toEqual(['done', 'done', 'done', 'done'])
+})
+
+test('beyond the places runs wait for their turn, and others may have them', async () => {
+  const { asked, app, began, start, open, store } = await driving(undefined, 2)
+  const handles = [await start('a', true), await start('b', true), await start('c'), await start('d')]
+  await expect.poll(() => began.toSorted()).toEqual(['a', 'b', 'first'])
+  const ready = await store.open().ready({ now: Date.now(), limit: 10 })
+  expect(ready.map(({ ref: { stream } }) => stream)).toEqual(['run/c', 'run/d'])
+  expect(asked.get('claim')).toBeUndefined()
+  open()
+  expect(await Promise.all(handles.map((handle) => handle.result()))).toEqual(['a', 'b', 'c', 'd'])
+  expect(asked.get('claim')).toBe(2)
+  await app.close()
+})
+
+test('what is begun for later, or for a worker whose lease has passed, is claimed when it is due', async () => {
+  const lapsed = { now: false }
+  const { asked, app, start } = await driving((ledger) => ({
+    begin: async (first, worker, options) =>
+      await (ledger.begin as NonNullable<Ledger['begin']>)(first, lapsed.now ? 'nobody' : worker, options),
+  }))
+  const later = await app.start<boolean, string>('gated', false, { id: 'later', notBefore: Date.now() + 30 })
+  expect(await later.result()).toBe('later')
+  expect(asked.get('claim')).toBe(1)
+  lapsed.now = true
+  expect(await (await start('b')).result()).toBe('b')
+  expect(asked.get('claim')).toBe(2)
+  await app.close()
+})
+
+test('a run that cannot be begun leaves its place to others', async () => {
+  const full = { now: true }
+  const { app, start, open } = await driving(
+    (ledger) => ({
+      begin: async (...args) => {
+        if (full.now) throw new ConvokeError('LEDGER_FULL', 'the disk is full')
+        return await (ledger.begin as NonNullable<Ledger['begin']>)(...args)
+      },
+    }),
+    1,
+  )
+  await expect(start('a')).rejects.toMatchObject({ code: 'LEDGER_FULL' })
+  full.now = false
+  const b = await start('b')
+  expect(await b.result()).toBe('b')
+  // The same id again finds the run that is there, and takes no place.
+  expect(await (await start('b')).result()).toBe('b')
+  expect(await (await start('c')).result()).toBe('c')
+  open()
+  await app.close()
 })

@@ -3,6 +3,7 @@ import type { Json, JsonObject } from '../core/json.ts'
 import { joinLabels, type Labels } from '../core/labels.ts'
 import { inboxStream, runIdOf } from '../core/projections.ts'
 import type { Actor, Draft } from '../core/record.ts'
+import type { Claimed } from '../ports/dispatcher.ts'
 import type { StreamRef } from '../ports/ledger.ts'
 import { changed } from './divergence.ts'
 import { Engine } from './engine.ts'
@@ -33,11 +34,16 @@ const haltMs = 3_000
 /** One for all: taking a stack costs more than all the rest of a run's end, and nobody asks for this one's. */
 const letGo = new ConvokeError('INTERRUPTED', 'this worker no longer drives the run')
 
-/** Drives a run until it is done, parked, or belongs to another. Never rejects. */
-export async function drive(runtime: Runtime, ref: StreamRef, signal: AbortSignal): Promise<DriveResult> {
+/** Drives a run until it is done, parked, or belongs to another; claims it unless this worker has. Never rejects. */
+export async function drive(
+  runtime: Runtime,
+  ref: StreamRef,
+  signal: AbortSignal,
+  claimed?: Claimed,
+): Promise<DriveResult> {
   const incarnation = new Drive(runtime, ref, signal)
   try {
-    return await incarnation.run()
+    return await incarnation.run(claimed)
   } catch (thrown) {
     const error = (await incarnation.disproof()) ?? thrown
     const known =
@@ -73,9 +79,10 @@ class Drive implements Resting {
     this.#runId = runIdOf(ref.stream)
   }
 
-  async run(): Promise<DriveResult> {
+  async run(claimed: Claimed | undefined): Promise<DriveResult> {
     const { ledger, clock } = this.#rt
-    const claim = await ledger.claim(this.#ref, this.#rt.lease.worker)
+    const { worker } = this.#rt.lease
+    const claim = claimed?.worker === worker ? claimed : await ledger.claim(this.#ref, worker)
     this.#epoch = claim.epoch
     const fresh = this.#rt.begun?.get(this.#ref, claim)
     const history = (this.#history =
@@ -129,7 +136,7 @@ class Drive implements Resting {
       unwatch?.()
       this.#inbox.stop()
       this.#signal.removeEventListener('abort', ring)
-      if (!this.#engine.ended.signal.aborted) this.#engine.ended.abort(letGo)
+      this.#engine.ended.abort(letGo)
     }
   }
 

@@ -13,7 +13,7 @@ import {
   type LedgerRecord,
   type Sealed,
 } from '../core/record.ts'
-import type { InboxMessage, Ledger, StreamAppend } from '../ports/ledger.ts'
+import type { Claim, InboxMessage, Ledger, StreamAppend, WorkerId } from '../ports/ledger.ts'
 import type { Clock, Ids } from '../ports/runtime.ts'
 import type { Begun } from './begun.ts'
 import type { Successor } from './outcome.ts'
@@ -133,15 +133,20 @@ export function prepareRun(start: RunStart, deps: Omit<StartDeps, 'ledger'>): Pr
   return { start, ...startRecords(start, deps) }
 }
 
-/** @throws RUN_EXISTS, as `startRun` does */
+/**
+ * `worker`: for whom it is to be claimed with its first records, where the ledger can; `claim` says whether it was.
+ * @throws RUN_EXISTS, as `startRun` does
+ */
 export async function beginRun(
   prepared: PreparedRun,
-  { ledger, begun }: Pick<StartDeps, 'ledger' | 'begun'>,
-): Promise<{ readonly existed: boolean }> {
+  { ledger, begun, worker }: Pick<StartDeps, 'ledger' | 'begun'> & { readonly worker?: WorkerId | undefined },
+): Promise<{ readonly existed: boolean; readonly claim?: Claim | undefined }> {
   const { start, append, blobs, records } = prepared
   // Before anybody can drive it, or write to it.
   begun?.add(append.ref, records)
   try {
+    if (worker !== undefined && ledger.begin !== undefined)
+      return { existed: false, claim: await ledger.begin(append, worker, { blobs }) }
     await ledger.append([append], { blobs })
     return { existed: false }
   } catch (error) {

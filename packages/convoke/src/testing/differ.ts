@@ -132,7 +132,7 @@ function scriptOf(seed: number): readonly Operation[] {
     const op = (Object.keys(weights) as Operation['op'][]).find((name) => (rest -= weights[name]) < 0) ?? 'ready'
     switch (op) {
       case 'start':
-        return { op, run: below(3), due: below(900), priority: below(3) }
+        return { op, run: below(3), due: below(900), priority: below(3), worker: pick(undefined, below(3)) }
       case 'register':
       case 'lapse':
       case 'isAlive':
@@ -181,7 +181,7 @@ function scriptOf(seed: number): readonly Operation[] {
       ? []
       : [0, 1, 2].flatMap((n): Operation[] => [
           { op: 'register', worker: n },
-          { op: 'start', run: n, due: n, priority: 0 },
+          { op: 'start', run: n, due: n, priority: 0, worker: pick(undefined, n) },
           { op: 'claim', run: n, worker: n },
         ])
   return [...opening, ...Array.from({ length: scriptLength - opening.length }, one)]

@@ -3,7 +3,14 @@ import type { LedgerRecord } from '../core/record.ts'
 // Operations as data, and what a ledger answers to them: two ledgers that mean the same give the same transcript.
 
 export type Operation =
-  | { readonly op: 'start'; readonly run: number; readonly due: number; readonly priority: number }
+  | {
+      readonly op: 'start'
+      readonly run: number
+      readonly due: number
+      readonly priority: number
+      /** For whom it is claimed with its first record. */
+      readonly worker?: number | undefined
+    }
   | { readonly op: 'register' | 'lapse' | 'isAlive'; readonly worker: number }
   | { readonly op: 'claim'; readonly run: number; readonly worker: number }
   | { readonly op: 'release'; readonly run: number; readonly older: boolean }

@@ -94,6 +94,27 @@ export async function performScript(
     if (accepted) keep(stream, made)
   }
 
+  /** A ledger without `begin` says in two calls what one with it says in one. */
+  async function start(
+    by: Ledger,
+    step: Operation & { readonly op: 'start' },
+    made: { record: LedgerRecord; after: Chain },
+  ): Promise<void> {
+    const stream = `run/r${step.run}`
+    if (step.worker === undefined) return await append(by, stream, made, made.record.epoch)
+    const first = { ref: ref(stream), epoch: made.record.epoch, records: [made.record] }
+    const name = worker(step.worker)
+    const claim = (async () => {
+      if (by.begin !== undefined) return await by.begin(first, name)
+      await by.append([first])
+      return epochs.has(step.run) || !(await by.isAlive(name)) ? undefined : await by.claim(first.ref, name)
+    })()
+    if (!(await say(claim))) return
+    keep(stream, made)
+    const epoch = (await claim)?.epoch
+    if (epoch !== undefined) epochs.set(step.run, epoch)
+  }
+
   function keep(stream: string, made: { record: LedgerRecord; after: Chain }): void {
     chains.set(stream, made.after)
     last.set(stream, made.record)
@@ -205,7 +226,7 @@ export async function performScript(
         const tags = [`t${step.due % 2}`]
         const payload = { workflow: 'w', version: '1', notBefore: 1_000 + step.due, priority: step.priority, tags }
         const made = recordAt(stream, chains.has(stream) ? 'again' : 'head', 0, { type: 'run.started', payload })
-        return await append(of(step.run), stream, made, made.record.epoch)
+        return await start(of(step.worker ?? step.run), step, made)
       }
       case 'register': {
         incarnations.set(step.worker, (incarnations.get(step.worker) ?? 0) + 1)

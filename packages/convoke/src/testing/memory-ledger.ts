@@ -6,8 +6,9 @@ import { emptyHead, faultOf, refOf, seal, type Blob, type LedgerRecord } from '.
 import { runArchived } from '../core/archive.ts'
 import { runIdOf } from '../core/projections.ts'
 import { createMemoryArchive } from './memory-archive.ts'
+import { hold } from './memory-guards.ts'
 import { copyOf, emptyState, keyOf, type State, type Stream } from './memory-state.ts'
-import type { AppendOptions, Guard, InboxMessage, Ledger, Posted, StreamAppend, StreamRef } from '../ports/ledger.ts'
+import type { AppendOptions, Claim, InboxMessage, Ledger, Posted, StreamAppend, StreamRef } from '../ports/ledger.ts'
 import { createWorkers, type Workers } from './memory-workers.ts'
 
 // What a ledger means, in the plainest way, to hold the real ones against. It keeps nothing and is never a store.
@@ -16,6 +17,15 @@ import { createWorkers, type Workers } from './memory-workers.ts'
 
 export interface MemoryStore {
   open(): Ledger
+}
+
+function checkPart({ ref, records }: StreamAppend): void {
+  if (ref.tenant === '') throw new ConvokeError('TENANT_MISSING', 'the append names no tenant')
+  for (const record of records) {
+    if (record.tenant !== ref.tenant || record.stream !== ref.stream)
+      throw new ConvokeError('INPUT_INVALID', 'a record of another stream')
+    if ((record.v as number) !== 1) throw new ConvokeError('RECORD_UNSUPPORTED', 'an unknown version')
+  }
 }
 
 const outside = Object.freeze({ ...noLabels, integrity: 'untrusted' as const, sources: Object.freeze(['inbox']) })
@@ -87,28 +97,6 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
     return fresh.length
   }
 
-  function hold(draft: State, guard: Guard): void {
-    if (guard.kind === 'unique') {
-      const key = keyOf(guard.tenant, guard.key)
-      const owner = draft.uniques.get(key)
-      if (owner === undefined) draft.uniques.set(key, guard.owner)
-      else if (owner !== guard.owner) throw new ConvokeError('UNIQUE_TAKEN', `${guard.key} belongs to ${owner}`)
-      return
-    }
-    if (guard.kind === 'counter') {
-      const counter = keyOf(guard.tenant, guard.counter)
-      const key = keyOf(guard.tenant, guard.counter, guard.key)
-      if (draft.counted.has(key)) return
-      const total = draft.counters.get(counter) ?? 0
-      if (guard.add > guard.max - total) throw new ConvokeError('COUNTER_EXCEEDED', `${guard.counter} is at ${total}`)
-      draft.counted.add(key)
-      draft.counters.set(counter, total + guard.add)
-      return
-    }
-    const found = streamOf(draft, guard.ref).records.length
-    if (found !== guard.seq) throw new ConvokeError('INBOX_ADVANCED', `${guard.ref.stream} ends at ${found}`)
-  }
-
   function postOne(draft: State, ref: StreamRef, message: InboxMessage, added: LedgerRecord[]): Posted {
     if (!ref.stream.startsWith('inbox/')) throw new ConvokeError('INPUT_INVALID', `${ref.stream} is not an inbox`)
     if (message.id === '') throw new ConvokeError('INPUT_INVALID', 'a message needs an id')
@@ -126,15 +114,21 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
     return { seq: sealed.record.seq, duplicate: false }
   }
 
-  function append(batch: readonly StreamAppend[], extras: AppendOptions): void {
-    commit((draft, added) => {
-      for (const tenant of new Set(batch.map((part) => part.ref.tenant))) put(draft, tenant, extras.blobs ?? [])
-      let fresh = 0
-      for (const part of batch) fresh += appendPart(draft, part, added)
-      if (batch.length > 0 && fresh === 0) return
-      for (const guard of extras.guards ?? []) hold(draft, guard)
-      for (const { ref, message } of extras.posts ?? []) postOne(draft, ref, message, added)
-    })
+  function append(draft: State, batch: readonly StreamAppend[], extras: AppendOptions, added: LedgerRecord[]): void {
+    for (const tenant of new Set(batch.map((part) => part.ref.tenant))) put(draft, tenant, extras.blobs ?? [])
+    let fresh = 0
+    for (const part of batch) fresh += appendPart(draft, part, added)
+    if (batch.length > 0 && fresh === 0) return
+    for (const guard of extras.guards ?? []) hold(draft, guard, streamOf)
+    for (const { ref, message } of extras.posts ?? []) postOne(draft, ref, message, added)
+  }
+
+  function claim(draft: State, ref: StreamRef, worker: string): Claim {
+    const stream = streamOf(draft, ref)
+    stream.epoch += 1
+    stream.owner = worker
+    const head = stream.records.at(-1) ?? emptyHead
+    return { epoch: stream.epoch, seq: head.seq, hash: head.hash }
   }
 
   function read(ref: StreamRef, from: number, limit: number, outline: boolean): LedgerRecord[] {
@@ -198,15 +192,8 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
     return {
       append: (batch, extras = {}) =>
         guard(undefined, () => {
-          for (const { ref, records } of batch) {
-            if (ref.tenant === '') throw new ConvokeError('TENANT_MISSING', 'the append names no tenant')
-            for (const record of records) {
-              if (record.tenant !== ref.tenant || record.stream !== ref.stream)
-                throw new ConvokeError('INPUT_INVALID', 'a record of another stream')
-              if ((record.v as number) !== 1) throw new ConvokeError('RECORD_UNSUPPORTED', 'an unknown version')
-            }
-          }
-          append(batch, extras)
+          for (const part of batch) checkPart(part)
+          commit((draft, added) => append(draft, batch, extras, added))
         }),
       post: (ref, message) => at(ref, () => commit((draft, added) => postOne(draft, ref, message, added))),
       read: (ref, { from = 1, limit = 1_000, outline = false } = {}) => at(ref, () => read(ref, from, limit, outline)),
@@ -241,10 +228,16 @@ export function createMemoryStore(options: { readonly salt?: () => string } = {}
               throw new ConvokeError('RUN_OWNED', `${ref.stream} is driven by ${stream.owner}`, {
                 details: { worker: stream.owner, pid: process.pid, host: '' },
               })
-            stream.epoch += 1
-            stream.owner = worker
-            const head = stream.records.at(-1) ?? emptyHead
-            return { epoch: stream.epoch, seq: head.seq, hash: head.hash }
+            return claim(draft, ref, worker)
+          })
+        }),
+      begin: (first, worker, options = {}) =>
+        at(first.ref, () => {
+          checkPart(first)
+          return commit((draft, added) => {
+            append(draft, [first], options, added)
+            const isFree = streamOf(draft, first.ref).epoch === 0 && workers.isAlive(worker)
+            return isFree ? claim(draft, first.ref, worker) : undefined
           })
         }),
       release: (ref, epoch) =>

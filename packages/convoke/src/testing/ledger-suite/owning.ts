@@ -1,4 +1,7 @@
-import { claimRun, codeOf, errorOf, message, ref, startRun, withLedger, type Part } from './support.ts'
+import { sha256 } from '../../core/hash.ts'
+import type { Claim, StreamAppend } from '../../ports/ledger.ts'
+import { createChain, type Chain } from '../chain.ts'
+import { claimRun, codeOf, errorOf, message, ref, startRun, tenant, withLedger, type Part } from './support.ts'
 
 export const owning: Part = ({ describe, it, expect }, open) => {
   describe('claim', () => {
@@ -75,6 +78,95 @@ export const owning: Part = ({ describe, it, expect }, open) => {
         expect(await codeOf(ledger.append([{ ref: chain.ref, epoch: 7, records: [record] }]))).toBe('EPOCH_STALE')
         expect(await codeOf(ledger.append([{ ref: chain.ref, epoch: 0, records: [record] }]))).toBe('EPOCH_STALE')
         await ledger.append([{ ref: chain.ref, epoch: 1, records: [record] }])
+      }),
+    )
+  })
+
+  describe('begin, where a ledger has it', () => {
+    const fresh = (id: string, version = '1'): { readonly first: StreamAppend; readonly chain: Chain } => {
+      const chain = createChain(ref(`run/${id}`))
+      const started = chain.next({ type: 'run.started', at: 1_000, payload: { workflow: 'w', version } })
+      return { first: { ref: chain.ref, epoch: 0, records: [started, chain.next({ type: 'run.input' })] }, chain }
+    }
+
+    it(
+      'appends a run and claims it at once',
+      withLedger(open, async (ledger, { another }) => {
+        if (ledger.begin === undefined) return
+        const second = await another()
+        const lease = await ledger.register('w1')
+        await second.register('w2')
+        const { first, chain } = fresh('r1')
+        const claim = await ledger.begin(first, 'w1')
+        expect(claim).toEqual({ epoch: 1, ...chain.head })
+        expect((await second.read(chain.ref)).map(({ type }) => type)).toEqual(['run.started', 'run.input'])
+        expect((await second.run(chain.ref))?.status).toBe('running')
+        expect(await second.ready({ now: 9_000, limit: 10 })).toEqual([])
+        expect(await codeOf(second.claim(chain.ref, 'w2'))).toBe('RUN_OWNED')
+        chain.follow(claim as Claim)
+        await ledger.append([{ ref: chain.ref, epoch: 1, records: [chain.next({ type: 'step.completed' })] }])
+        await lease.release()
+        expect((await second.ready({ now: 9_000, limit: 10 })).length).toBe(1)
+        expect((await second.claim(chain.ref, 'w2')).epoch).toBe(2)
+      }),
+    )
+
+    it(
+      'begins a run for whoever is ready when the worker cannot have it',
+      withLedger(open, async (ledger) => {
+        if (ledger.begin === undefined) return
+        const lease = await ledger.register('w1')
+        await lease.release()
+        for (const worker of ['w1', 'nobody']) {
+          const { first, chain } = fresh(worker)
+          expect(await ledger.begin(first, worker)).toBe(undefined)
+          expect(await ledger.head(chain.ref)).toEqual(chain.head)
+        }
+        expect((await ledger.ready({ now: 9_000, limit: 10 })).length).toBe(2)
+      }),
+    )
+
+    it(
+      'changes nothing of a run that somebody has, and refuses what append refuses',
+      withLedger(open, async (ledger) => {
+        if (ledger.begin === undefined) return
+        await ledger.register('w1')
+        await ledger.register('w2')
+        const { first, chain } = fresh('r1')
+        const claim = await ledger.begin(first, 'w1')
+        chain.follow(claim as Claim)
+        // Its own records again, from its worker and from another.
+        expect(await ledger.begin(first, 'w1')).toBe(undefined)
+        expect(await ledger.begin(first, 'w2')).toBe(undefined)
+        await ledger.append([{ ref: chain.ref, epoch: 1, records: [chain.next({ type: 'step.completed' })] }])
+        // Another run of that name.
+        const other = fresh('r1', '2')
+        const refused = await codeOf(ledger.begin(other.first, 'w2'))
+        expect(['EPOCH_STALE', 'POSITION_STALE'].includes(refused)).toBe(true)
+        expect(await codeOf(ledger.begin({ ...first, ref: ref('run/r2') }, 'w1'))).toBe('INPUT_INVALID')
+        expect(await codeOf(ledger.begin({ ...first, ref: ref('run/r1', '') }, 'w1'))).toBe('TENANT_MISSING')
+        expect((await ledger.head(chain.ref)).seq).toBe(3)
+        // What append has begun, and nobody has claimed.
+        const plain = fresh('r3')
+        await ledger.append([plain.first])
+        expect(await ledger.begin(plain.first, 'w2')).toEqual({ epoch: 1, ...plain.chain.head })
+      }),
+    )
+
+    it(
+      'stores the blobs that come with it',
+      withLedger(open, async (ledger) => {
+        if (ledger.begin === undefined) return
+        await ledger.register('w1')
+        const bytes = Buffer.from('large')
+        const blob = { hash: sha256(bytes), bytes, mediaType: 'text/plain' }
+        const chain = createChain(ref('run/r1'))
+        const record = chain.next({ type: 'run.started', payload: { workflow: 'w', version: '1' }, blobs: [blob.hash] })
+        const first = { ref: chain.ref, epoch: 0, records: [record] }
+        expect(await codeOf(ledger.begin(first, 'w1'))).toBe('BLOB_MISSING')
+        expect((await ledger.head(chain.ref)).seq).toBe(0)
+        expect((await ledger.begin(first, 'w1', { blobs: [blob] }))?.epoch).toBe(1)
+        expect(Buffer.from((await ledger.getBlob(tenant, blob.hash)) ?? []).toString()).toBe('large')
       }),
     )
   })
