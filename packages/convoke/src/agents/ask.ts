@@ -310,7 +310,7 @@ function missing(scope: Scope, resolved: Resolved): ConvokeError {
 
 /** Code that returns while a step of its own is under way would leave it without an owner. */
 function assertAwaited(scope: Scope): void {
-  const open = [...scope.underWay]
+  const open = [...scope.underWay.keys()]
   if (open.length === 0) return
   throw new ConvokeError('STEP_UNAWAITED', `the agent returned without awaiting ${open.slice(0, 5).join(', ')}`, {
     details: { steps: open.slice(0, 20) },

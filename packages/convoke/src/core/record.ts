@@ -119,7 +119,11 @@ export function seal(
     readonly salt: string
   },
 ): Sealed {
-  const { text: body, value: payload } = settle(draft.payload)
+  const { text, value: payload } = settle(draft.payload)
+  // Hashing makes one flat text of both: the payload's is a part of it then, not another.
+  const salted = place.salt + text
+  const commitment = sha256(salted)
+  const body = salted.slice(place.salt.length)
   const bytes = body.length * 3 >= spillBytes ? Buffer.from(body, 'utf8') : undefined
   const spilled =
     bytes !== undefined && bytes.length >= spillBytes
@@ -140,7 +144,7 @@ export function seal(
     labels: draft.labels,
     payload: spilled === undefined ? payload : null,
     salt: place.salt,
-    commitment: sha256(place.salt + body),
+    commitment,
     prevHash: place.head.hash,
     hash: '',
   }

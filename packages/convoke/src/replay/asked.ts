@@ -1,3 +1,4 @@
+import { Queue } from '../core/queue.ts'
 import type { Claim } from './claim.ts'
 
 /**
@@ -5,10 +6,10 @@ import type { Claim } from './claim.ts'
  * through here: those that were delivered, or given up, are passed over.
  */
 export class Asked {
-  readonly #claims: Claim[] = []
+  readonly #claims: Queue<Claim> = new Queue()
 
   get first(): Claim | undefined {
-    return this.#claims[0]
+    return this.#claims.first
   }
 
   get any(): boolean {
@@ -31,6 +32,6 @@ export class Asked {
 
   /** Code asks for most steps one after the other: then nothing gathers here while records are gone through. */
   delivered(claim: Claim): void {
-    if (this.#claims[0] === claim) this.#claims.shift()
+    if (this.#claims.first === claim) this.#claims.shift()
   }
 }

@@ -115,7 +115,7 @@ export function enter(scope: Scope, name: string): number {
       },
     )
   scope.names.set(name, before + 1)
-  scope.underWay.add(name)
+  scope.underWay.set(name, true)
   return before + 1
 }
 

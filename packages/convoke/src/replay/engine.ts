@@ -2,6 +2,8 @@ import { deepFreeze } from '../core/canonical.ts'
 import { fromErrorData, type ConvokeError, type ErrorData } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { joinLabels } from '../core/labels.ts'
+import { Queue } from '../core/queue.ts'
+import { SmallMap } from '../core/small-map.ts'
 import { refOf, type LedgerRecord } from '../core/record.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import { Asked } from './asked.ts'
@@ -14,7 +16,7 @@ import type { EngineOptions } from './engine-options.ts'
 import { corrected, endingOf, faultIn, immediately } from './finish.ts'
 import { givenUp, Settlers } from './given-up.ts'
 import { Mailbox } from './mailbox.ts'
-import { Bell, Gate, patiently } from './pacing.ts'
+import { Bell, Ending, Gate, patiently } from './pacing.ts'
 import { Recorded } from './recorded.ts'
 import { Rollbacks } from './rollback.ts'
 import { Scope, type EngineHandle } from './scope.ts'
@@ -40,10 +42,9 @@ export class Engine implements EngineHandle, TaskHost {
   readonly run: string
   readonly seed: string
   readonly root: Scope
-  readonly mailbox: Mailbox = new Mailbox()
-  readonly claims: Map<string, Claim> = new Map()
+  readonly claims: SmallMap<string, Claim> = new SmallMap()
   readonly rollbacks: Rollbacks = new Rollbacks()
-  readonly ended: AbortController = new AbortController()
+  readonly ended: Ending = new Ending()
   /** Rings at the next claim, completion, message or loss. */
   readonly bell: Bell = new Bell()
   /** Closed while the run parks: no timer sets anything going. */
@@ -55,9 +56,10 @@ export class Engine implements EngineHandle, TaskHost {
   stirred = true
   stopped: Error | undefined
 
+  #mailbox: Mailbox | undefined
   readonly #claims: Claims
   readonly #asked = new Asked()
-  readonly #completed: Claim[] = []
+  readonly #completed: Queue<Claim> = new Queue()
   readonly #awaited = new Awaited()
   readonly #recorded: Recorded
   readonly #settlers = new Settlers()
@@ -89,7 +91,10 @@ export class Engine implements EngineHandle, TaskHost {
   get ready(): boolean {
     const recorded = this.#recorded.next
     if (recorded !== undefined) return recorded.record.path !== undefined && this.claims.has(recorded.record.path)
-    return (this.#asked.first ?? this.#completed[0])?.operation.pure === true
+    return (this.#asked.first ?? this.#completed.first)?.operation.pure === true
+  }
+  get mailbox(): Mailbox {
+    return (this.#mailbox ??= new Mailbox())
   }
   get sequencer(): Sequencer {
     return this.o.sequencer
@@ -125,7 +130,7 @@ export class Engine implements EngineHandle, TaskHost {
 
   /** Resolves when nothing that may have acted outside is pending in a given-up scope. */
   settled(scope: Scope): Promise<void> {
-    return this.#settlers.wait(scope, this.claims.values())
+    return this.#settlers.wait(scope, this.claims)
   }
 
   rollback(scope: Scope): Promise<void> {
@@ -180,7 +185,7 @@ export class Engine implements EngineHandle, TaskHost {
   /** Starts or finishes one thing; true when the code must come to rest before the next. Live only. */
   liveNext(starting: boolean): 'delivered' | 'progress' | 'nothing' {
     const claim = this.#asked.next()
-    this.#computes = (claim ?? this.#completed[0])?.operation.pure === true
+    this.#computes = (claim ?? this.#completed.first)?.operation.pure === true
     if (claim !== undefined) {
       const op = claim.operation
       const at = { path: claim.path, now: this.time }
@@ -221,7 +226,7 @@ export class Engine implements EngineHandle, TaskHost {
     const code = completion.error?.code
     // What ends because the run is stopped has not failed; of an incarnation that ends, only what acted outside counts.
     if (code !== undefined && code === (this.stopped as ConvokeError | undefined)?.code) return
-    if (this.ended.signal.aborted && (claim.operation.effect !== true || code === 'INTERRUPTED')) return
+    if (this.ended.over && (claim.operation.effect !== true || code === 'INTERRUPTED')) return
     claim.completion = completion
     claim.state = 'completed'
     claim.waits.length = 0
@@ -334,7 +339,7 @@ export class Engine implements EngineHandle, TaskHost {
     this.claims.delete(claim.path)
     this.#asked.delivered(claim)
     this.#free(claim)
-    this.#settlers.check(this.claims.values())
+    this.#settlers.check(this.claims)
   }
 
   #free(claim: Claim): void {

@@ -15,20 +15,24 @@ function within(inner: Scope, outer: Scope): boolean {
   return false
 }
 
+interface Claims {
+  values(): Iterable<Claim>
+}
+
 /** Who waits until nothing that may have acted outside is pending in a scope that was given up. */
 export class Settlers {
   #waiting: { readonly scope: Scope; readonly resolve: () => void }[] = []
 
-  wait(scope: Scope, claims: Iterable<Claim>): Promise<void> {
+  wait(scope: Scope, claims: Claims): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ scope, resolve })
       this.check(claims)
     })
   }
 
-  check(claims: Iterable<Claim>): void {
+  check(claims: Claims): void {
     if (this.#waiting.length === 0) return
-    const pending = [...claims].filter((c) => c.operation.effect === true && c.scope.dead)
+    const pending = [...claims.values()].filter((c) => c.operation.effect === true && c.scope.dead)
     this.#waiting = this.#waiting.filter(({ scope, resolve }) => {
       const waits = pending.some((c) => within(c.scope, scope))
       if (!waits) resolve()

@@ -4,7 +4,7 @@ import type { JsonObject } from '../core/json.ts'
 import type { InboxMessage } from '../ports/ledger.ts'
 import { childStarts, unknownWorkflow } from './children.ts'
 import type { Engine } from './engine.ts'
-import { makeRun, type RunDeps } from './run.ts'
+import { makeRun, type OtherDeps, type RunDeps } from './run.ts'
 import type { Driven } from './runtime.ts'
 import { ContinueAs, type AnyWorkflow } from './workflow.ts'
 
@@ -21,21 +21,9 @@ export interface Successor {
 
 /** Runs the workflow's code to its end, whatever that is; what it did is rolled back when it fails or is cancelled. */
 export async function outcomeOf(workflow: AnyWorkflow, driven: Driven, engine: Engine): Promise<End> {
-  const { runtime, history, run, tenant } = driven
-  const deps: RunDeps = {
-    keyed: driven.keyed,
-    extensions: runtime.extend(driven),
-    ledger: runtime.ledger,
-    clock: runtime.clock,
-    patches: {
-      known: new Set(
-        history.entries.filter((e) => e.record.type === 'patch.marked').map((e) => e.record.path as string),
-      ),
-      replaying: () => engine.replaying,
-      answers: new Map(),
-    },
-    ...childStarts(runtime, { tenant, run, history }, engine.o.actor),
-  }
+  const { history, run } = driven
+  let others: OtherDeps | undefined
+  const deps: RunDeps = { keyed: driven.keyed, others: () => (others ??= othersOf(driven, engine)) }
   try {
     let cancel!: (reason: Error) => void
     const cancelled = new Promise<never>((_, reject) => (cancel = reject))
@@ -62,6 +50,22 @@ export async function outcomeOf(workflow: AnyWorkflow, driven: Driven, engine: E
     } catch (refused) {
       return rolledBack(refused, engine)
     }
+  }
+}
+
+function othersOf(driven: Driven, engine: Engine): OtherDeps {
+  const { runtime, history, run, tenant } = driven
+  const marks = history.entries.filter((e) => e.record.type === 'patch.marked')
+  return {
+    extensions: runtime.extend(driven),
+    ledger: runtime.ledger,
+    clock: runtime.clock,
+    patches: {
+      known: new Set(marks.map((e) => e.record.path as string)),
+      replaying: () => engine.replaying,
+      answers: new Map(),
+    },
+    ...childStarts(runtime, { tenant, run, history }, engine.o.actor),
   }
 }
 

@@ -26,6 +26,30 @@ export class Bell {
   }
 }
 
+/** Whether and why something is over, once and for good. Its signal is made when first asked for: most never look. */
+export class Ending {
+  #controller: AbortController | undefined
+  #reason: Error | undefined
+
+  get over(): boolean {
+    return this.#reason !== undefined
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  /** Only the first reason counts. */
+  abort(reason: Error): void {
+    this.#reason ??= reason
+    this.#controller?.abort(this.#reason)
+  }
+}
+
 /** Lets acts pass, or holds them back while a run parks, so that nothing begins meanwhile. */
 export class Gate {
   #held: (() => void)[] | undefined

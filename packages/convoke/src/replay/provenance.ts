@@ -56,7 +56,7 @@ export interface Why {
 export function whyOf(
   input: ReadonlyMap<RecordRef, Origin>,
   declared: ReadonlyMap<RecordRef, Origin>,
-  control: ReadonlyMap<RecordRef, Labels>,
+  control: Iterable<readonly [RecordRef, Labels]>,
   more: readonly Cause[],
   dataOnly = false,
 ): Why {

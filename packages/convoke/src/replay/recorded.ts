@@ -6,15 +6,16 @@ import { isTerminal, type Entry } from './types.ts'
  */
 export class Recorded {
   readonly #entries: readonly Entry[]
-  readonly #closed = new Set<string>()
-  readonly #opened = new Set<string>()
+  #closed: Set<string> | undefined
+  #opened: Set<string> | undefined
   #next = 0
 
   constructor(entries: readonly Entry[]) {
     this.#entries = entries
     for (const entry of entries) {
-      if (entry.record.fold !== undefined) this.#opened.add(entry.record.fold)
-      if (entry.payload['fold'] === true && isTerminal(entry)) this.#closed.add(entry.record.path as string)
+      if (entry.record.fold !== undefined) (this.#opened ??= new Set()).add(entry.record.fold)
+      if (entry.payload['fold'] === true && isTerminal(entry))
+        (this.#closed ??= new Set()).add(entry.record.path as string)
     }
   }
 
@@ -28,17 +29,17 @@ export class Recorded {
 
   /** Whether the fold at this path has finished. */
   closes(path: string): boolean {
-    return this.#closed.has(path)
+    return this.#closed?.has(path) ?? false
   }
 
   /** Whether there are records inside the fold at this path. */
   opens(path: string): boolean {
-    return this.#opened.has(path)
+    return this.#opened?.has(path) ?? false
   }
 
   /** Whether a path stands inside a finished fold. */
   folds(path: string): boolean {
-    if (this.#closed.size === 0) return false
+    if (this.#closed === undefined) return false
     for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1))
       if (this.#closed.has(path.slice(0, cut))) return true
     return false

@@ -20,8 +20,13 @@ import { ContinueAs, type AnyWorkflow, type BoardKey, type Signal } from './work
 /** Adds methods of higher rooms (`call`, `ask`, …) to the run object of a scope. */
 export type Extension = (scope: Scope, derive: (inner: Scope) => DurableRun) => object
 
-export interface RunDeps extends ChildDeps {
+export interface RunDeps {
   readonly keyed: (text: string) => string
+  /** What all methods but `step` need: the same for all scopes of a run, made when the first of them is asked for. */
+  readonly others: () => OtherDeps
+}
+
+export interface OtherDeps extends ChildDeps {
   readonly extensions: readonly Extension[]
   /** Marks that this history holds, and whether a marker may still be set: see `patched`. */
   readonly patches: {
@@ -32,31 +37,72 @@ export interface RunDeps extends ChildDeps {
   }
 }
 
-/** Makes the run object that code of a scope sees. Composed of plain functions: nothing here holds state of its own. */
+/** Makes the run object that code of a scope sees. */
 export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
-  const { engine } = scope
-  const derive = (inner: Scope): DurableRun => makeRun(inner, deps)
-  type Named = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>
-  const watched = <T>(name: string, promise: Promise<T>): StepPromise<T> => engine.watched(scope, name, promise)
+  return new RunObject(scope, deps) as unknown as DurableRun
+}
 
-  const run = {
-    id: engine.run,
-    tenant: engine.tenant,
-    get signal(): AbortSignal {
-      return scope.signal
-    },
+/**
+ * A run has some thirty methods, and most code uses two: all but `step` are made when the first of them is asked for,
+ * through the object that stands behind this one's prototype.
+ */
+class RunObject {
+  readonly id: string
+  readonly tenant: string
+  readonly step: (
+    name: string,
+    first: StepOptions | ((context: StepContext) => unknown),
+    second?: (context: StepContext) => unknown,
+  ) => StepPromise<unknown>
+  readonly #scope: Scope
+  readonly #deps: RunDeps
+  #others: object | undefined
 
-    step: (
-      name: string,
-      first: StepOptions | ((context: StepContext) => unknown),
-      second?: (context: StepContext) => unknown,
-    ) => {
+  constructor(scope: Scope, deps: RunDeps) {
+    this.#scope = scope
+    this.#deps = deps
+    this.id = scope.engine.run
+    this.tenant = scope.engine.tenant
+    this.step = (name, first, second) => {
       const body = typeof first === 'function' ? first : second
       if (typeof body !== 'function')
         throw new ConvokeError('DEFINITION_INVALID', `step ${name} has no body`, {
           next: 'pass a function as the last argument',
         })
-      return engine.claim(scope, stepOperation(name, typeof first === 'function' ? {} : first, body, deps.keyed))
+      return scope.engine.claim(scope, stepOperation(name, typeof first === 'function' ? {} : first, body, deps.keyed))
+    }
+  }
+
+  /** Of a run object, or of what somebody has derived from one. */
+  static others(run: object): object {
+    let at = run
+    while (!(#others in at)) at = Object.getPrototypeOf(at) as object
+    return (at.#others ??= othersOf(at.#scope, at.#deps))
+  }
+}
+
+Object.setPrototypeOf(
+  RunObject.prototype,
+  new Proxy(
+    {},
+    {
+      get: (_, name, run: object) => Reflect.get(RunObject.others(run), name) as unknown,
+    },
+  ),
+)
+
+type Named = Readonly<Record<string, (run: DurableRun) => Promise<unknown>>>
+
+/** Composed of plain functions: nothing here holds state of its own. */
+function othersOf(scope: Scope, deps: RunDeps): object {
+  const { engine } = scope
+  const others = deps.others()
+  const derive = (inner: Scope): DurableRun => makeRun(inner, deps)
+  const watched = <T>(name: string, promise: Promise<T>): StepPromise<T> => engine.watched(scope, name, promise)
+
+  const run = {
+    get signal(): AbortSignal {
+      return scope.signal
     },
     all: (name: string, branches: Named) => watched(name, all(scope, derive, name, branches)),
     race: (name: string, branches: Named) => watched(name, race(scope, derive, name, branches)),
@@ -116,20 +162,20 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
         childOperation(
           options.name ?? workflow.name,
           (path) => ({
-            run: options.id === undefined ? `${engine.run}.${sha256(path).slice(0, 10)}` : deps.childId(options.id),
+            run: options.id === undefined ? `${engine.run}.${sha256(path).slice(0, 10)}` : others.childId(options.id),
             workflow: workflow.name,
             input,
             tags: options.tags ?? [],
           }),
           { target: workflow.name, input: { input, ...(options.id === undefined ? {} : { id: options.id }) } },
-          deps,
+          others,
         ),
       ),
     continueAs: (input: unknown, workflow?: AnyWorkflow): Promise<never> =>
       watched('continueAs', Promise.reject(new ContinueAs(workflow?.name, input))),
     patched: (id: string): StepPromise<unknown> => {
       const path = scope.path === '' ? `~patch:${id}` : `${scope.path}/~patch:${id}`
-      const { known, answers, replaying } = deps.patches
+      const { known, answers, replaying } = others.patches
       const before = answers.get(path)
       if (before !== undefined) return before
       // A run that is still being replayed and has no marker here passed this place before the edit.
@@ -149,7 +195,7 @@ export function makeRun(scope: Scope, deps: RunDeps): DurableRun {
     log: (message: string, data?: Json) =>
       engine.live(scope, 'log', data === undefined ? { message } : { message, data }),
   }
-  return Object.assign(run, ...deps.extensions.map((extend) => extend(scope, derive))) as unknown as DurableRun
+  return Object.assign(run, ...others.extensions.map((extend) => extend(scope, derive))) as object
 }
 
 function draw(scope: Scope): Buffer {

@@ -1,4 +1,5 @@
 import type { Json } from '../core/json.ts'
+import { SmallMap } from '../core/small-map.ts'
 import { isLabelled, type Labels } from '../core/labels.ts'
 import { refOf, type Cause, type RecordRef } from '../core/record.ts'
 import type { StepPromise } from './step-promise.ts'
@@ -58,9 +59,9 @@ export class Scope {
   /** How often each name was used here. */
   readonly names: Map<string, number> = new Map()
   /** Names whose last use is not finished. */
-  readonly underWay: Set<string> = new Set()
-  readonly frontier: Map<RecordRef, Labels> = new Map()
-  readonly children: Set<Scope> = new Set()
+  readonly underWay: SmallMap<string, true> = new SmallMap()
+  readonly frontier: SmallMap<RecordRef, Labels> = new SmallMap()
+  #children: Set<Scope> | undefined
   compensations: Compensation[] = []
   /** Given up from outside: what it did is now the enclosing transaction's to take back. */
   handedUp = false
@@ -86,7 +87,7 @@ export class Scope {
     if (options.tracksReads) this.reads = []
     this.#began = parent === undefined ? [] : [...parent.frontier.keys()]
     if (parent !== undefined) {
-      parent.children.add(this)
+      ;(parent.#children ??= new Set()).add(this)
       for (const [ref, labels] of parent.frontier) this.frontier.set(ref, labels)
       if (parent.dead) this.kill(parent.#reason)
     }
@@ -156,7 +157,7 @@ export class Scope {
   join(): void {
     const parent = this.parent
     if (parent === undefined) return
-    parent.children.delete(this)
+    parent.#children?.delete(this)
     for (const ref of this.#began) if (!this.frontier.has(ref)) parent.frontier.delete(ref)
     for (const [ref, labels] of this.frontier) parent.frontier.set(ref, labels)
   }
@@ -184,7 +185,7 @@ export class Scope {
       this.#reason = reason
       this.#controller?.abort(reason)
     }
-    for (const child of this.children) {
+    for (const child of this.#children ?? []) {
       child.kill(reason)
       child.#handUp()
     }

@@ -17,6 +17,11 @@ export interface SequencerOptions {
   readonly probe?: Probe | undefined
 }
 
+/** Nothing yet: whoever has something makes an array of its own. */
+const none: never[] = []
+const plain: AppendOptions = {}
+const ignore = (): void => undefined
+
 /** Records of one run, and bytes of their blobs, that may wait in memory while others of it are being written. */
 const gathered = 256
 const gatheredBytes = 8 * 1024 * 1024
@@ -35,8 +40,8 @@ const gatheredBytes = 8 * 1024 * 1024
 export class Sequencer {
   readonly #o: SequencerOptions
   #head: Head
-  #records: LedgerRecord[] = []
-  #blobs: Blob[] = []
+  #records: LedgerRecord[] = none
+  #blobs: readonly Blob[] = none
   #tail: Promise<void> = Promise.resolve()
   /** Appends that were sent and are not on disk; counts no further once one was refused. */
   #underWay = 0
@@ -66,14 +71,15 @@ export class Sequencer {
   }
 
   /** Gives the record its place. Durable only when a later `durable()` resolves. */
-  enqueue(draft: Draft, blobs: readonly Blob[] = []): Entry {
+  enqueue(draft: Draft, blobs: readonly Blob[] = none): Entry {
     if (this.#lost !== undefined) throw this.#lost
     const sealed = this.#seal(draft, blobs)
     // Not the record itself, which is let go of once it is written.
     this.#head = { seq: sealed.record.seq, hash: sealed.record.hash }
-    this.#records.push(sealed.record)
-    this.#blobs.push(...blobs)
-    if (sealed.spilled !== undefined) this.#blobs.push(sealed.spilled)
+    if (this.#records.length === 0) this.#records = [sealed.record]
+    else this.#records.push(sealed.record)
+    if (blobs.length > 0) this.#blobs = [...this.#blobs, ...blobs]
+    if (sealed.spilled !== undefined) this.#blobs = [...this.#blobs, sealed.spilled]
     return {
       record: sealed.record,
       payload: sealed.payload as JsonObject,
@@ -85,12 +91,12 @@ export class Sequencer {
    * on while it is written; where an intent followed, it waits for the next, so that both share one commit. One that only
    * computed (`flows`) needs nobody to wait for it.
    */
-  completed(draft: Draft, blobs: readonly Blob[] = [], flows = false): Entry {
+  completed(draft: Draft, blobs: readonly Blob[] = none, flows = false): Entry {
     const entry = this.enqueue(draft, blobs)
     if (flows) this.#flows = true
     else if (this.#alone && this.#records.length === 1) {
       this.#ahead = true
-      this.#send({})
+      this.#send(plain)
     }
     return entry
   }
@@ -99,7 +105,7 @@ export class Sequencer {
   flow(): void {
     if (!this.#flows || this.#underWay > 0) return
     this.#flows = false
-    this.#send({})
+    this.#send(plain)
   }
 
   /**
@@ -109,7 +115,7 @@ export class Sequencer {
   durable(): Promise<void> {
     this.#alone = this.#ahead ? this.#records.length === 0 : this.#records.length === 1
     this.#ahead = false
-    if (this.#records.length > 0) this.#send({})
+    if (this.#records.length > 0) this.#send(plain)
     return this.#lost === undefined ? this.#tail.then(this.#mayAct) : Promise.reject(this.#lost)
   }
 
@@ -179,17 +185,26 @@ export class Sequencer {
     )
   }
 
+  readonly #sent = (): void => {
+    this.#underWay--
+    this.flow()
+  }
+
+  readonly #refused = (error: unknown): never => {
+    this.#lost ??= error as ConvokeError
+    throw this.#lost
+  }
+
   #send(options: AppendOptions & { readonly others?: Parameters<Ledger['append']>[0] }): void {
     if (this.#records.length === 0) return
     const records = this.#records
     const blobs = this.#blobs
-    this.#records = []
-    this.#blobs = []
+    this.#records = none
+    this.#blobs = none
     const { ledger, ref, claim, lease, probe } = this.#o
-    const { others = [], ...more } = options
-    // A commit is known by the record that matters most in it: an intent, wherever it stands, else the first.
-    const type = (records.find((record) => record.critical) ?? (records[0] as LedgerRecord)).type
-    probe?.(`append.before:${type}`)
+    const { others = none, ...more } = options
+    const told = probe === undefined ? undefined : { probe, type: typeOf(records) }
+    told?.probe(`append.before:${told.type}`)
     const sent =
       this.#lost !== undefined
         ? Promise.reject(this.#lost)
@@ -198,19 +213,15 @@ export class Sequencer {
           : ledger.append([{ ref, epoch: claim.epoch, records }, ...others], { ...more, blobs })
     const both = this.#underWay === 0 ? sent : Promise.all([this.#tail, sent])
     this.#underWay++
-    this.#tail = both.then(
-      () => {
-        this.#underWay--
-        probe?.(`append.after:${type}`)
-        this.flow()
-      },
-      (error: unknown) => {
-        this.#lost ??= error as ConvokeError
-        throw this.#lost
-      },
-    )
-    this.#tail.catch(() => undefined)
+    const done = told && ((): void => (told.probe(`append.after:${told.type}`), this.#sent()))
+    this.#tail = both.then(done ?? this.#sent, this.#refused)
+    this.#tail.catch(ignore)
   }
+}
+
+/** A commit is known by the record that matters most in it: an intent, wherever it stands, else the first. */
+function typeOf(records: readonly LedgerRecord[]): string {
+  return (records.find((record) => record.critical) ?? (records[0] as LedgerRecord)).type
 }
 
 function expired(lease: Lease): ConvokeError {

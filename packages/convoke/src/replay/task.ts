@@ -15,7 +15,7 @@ export interface TaskHost {
   readonly sequencer: Sequencer
   readonly mailbox: Mailbox
   /** Aborts when this incarnation stops driving the run. */
-  readonly ended: AbortController
+  readonly ended: Pick<AbortController, 'signal'>
   readonly o: { readonly clock: Clock; readonly actor: Actor }
   ring(): void
   /** Runs `act` now, or, while the run is about to park, once it turns out that it does not. */
