@@ -2,7 +2,7 @@ import { CommanderError, type Command } from 'commander'
 import { ConvokeError, isConvokeError } from 'convoke'
 import type { Common } from './context.ts'
 import { exit, exitCodeOf } from './exit.ts'
-import { createOutput, type Format, type Output } from './output.ts'
+import { createOutput, type Format, type Output, type Where } from './output.ts'
 import { buildProgram } from './program.ts'
 
 /**
@@ -11,13 +11,13 @@ import { buildProgram } from './program.ts'
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const { env } = process
-  const outputIn = (format: Format): Output =>
-    createOutput(format, { out: process.stdout, err: process.stderr, in: process.stdin }, env)
+  const outputIn = (format: Format, where: Where = {}): Output =>
+    createOutput(format, { out: process.stdout, err: process.stderr, in: process.stdin }, env, where)
   let out = outputIn(formatIn(argv))
   let code: number = exit.ok
   const program = buildProgram(
     (common: Common) => {
-      out = outputIn(common.output ?? 'text')
+      out = outputIn(common.output ?? 'text', common)
       return { common, cwd: process.cwd(), env, out }
     },
     (done) => {

@@ -1,4 +1,4 @@
-import { ConvokeError, type ErrorData } from 'convoke'
+import { ConvokeError, shownAddress, type ErrorData } from 'convoke'
 import { type Style } from 'convoke/views'
 import picocolors from 'picocolors'
 
@@ -35,18 +35,48 @@ export function styleFor(color: boolean): Style {
   return { strong: c.bold, faint: c.dim, good: c.green, bad: c.red, warn: c.yellow }
 }
 
-const command =
-  /(?<!npx )\bconvoke (?=(?:run|resume|worker|runs|show|watch|why|fork|approvals|audit|doctor|migrate|store|mcp)\b)/g
+/** Where the store and the rest are, as said on the command line of this invocation. */
+export interface Where {
+  readonly store?: string
+  readonly tenant?: string
+  readonly app?: string
+}
 
-/** A command that is named to people, as they can type it: who came by npx has no `convoke` in their path. */
-export function asTyped(text: string, env: Env): string {
-  return env['npm_command'] === 'exec' ? text.replace(command, 'npx convoke ') : text
+const groups = 'approvals|audit|mcp|policy|store'
+const command = new RegExp(
+  String.raw`((?<!npx )\bconvoke |\bnpx convoke )` +
+    String.raw`((?:run|resume|worker|runs|show|watch|why|fork|stop|doctor|migrate)\b|(?:${groups})(?: [a-z]+)?\b)( --help)?`,
+  'g',
+)
+
+/**
+ * A command that is named to people, as they can type it: who came by npx has no `convoke` in their path, and who said
+ * where the store is has to say it again.
+ */
+export function asTyped(text: string, env: Env, where: Where = {}): string {
+  const again = optionsOf(where)
+  return text.replace(command, (_, program: string, words: string, help?: string) => {
+    const npx = program.startsWith('npx') || env['npm_command'] === 'exec'
+    return `${npx ? 'npx ' : ''}convoke ${words}${help ?? again}`
+  })
+}
+
+function optionsOf(where: Where): string {
+  return (['store', 'tenant', 'app'] as const)
+    .flatMap((name) => {
+      const value = where[name]
+      // A password is not for terminals to keep; whoever has one in an address best puts it into CONVOKE_STORE.
+      if (value === undefined || (name === 'store' && shownAddress(value) !== value)) return []
+      return [` --${name} ${/^[\w./:@=+~-]+$/.test(value) ? value : `'${value.replaceAll("'", String.raw`'\''`)}'`}`]
+    })
+    .join('')
 }
 
 export function createOutput(
   format: Format,
   io: { readonly out: NodeJS.WriteStream; readonly err: NodeJS.WriteStream; readonly in: NodeJS.ReadStream },
   env: Env,
+  where: Where = {},
 ): Output {
   const style = styleFor(format === 'text' && mayColor(io.out, env))
   const errStyle = styleFor(mayColor(io.err, env))
@@ -66,9 +96,9 @@ export function createOutput(
       else if (format === 'json') write(JSON.stringify(items, null, 2))
       else for (const item of items) write(JSON.stringify(item))
     },
-    note: (text) => void io.err.write(`${asTyped(text, env)}\n`),
+    note: (text) => void io.err.write(`${asTyped(text, env, where)}\n`),
     error(error) {
-      if (format === 'text') io.err.write(`${asTyped(errorText(error, errStyle), env)}\n`)
+      if (format === 'text') io.err.write(`${asTyped(errorText(error, errStyle), env, where)}\n`)
       else io.err.write(`${JSON.stringify({ error: withCause(error) })}\n`)
     },
   }

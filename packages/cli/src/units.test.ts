@@ -1,8 +1,10 @@
+import type { Command } from 'commander'
 import { ConvokeError, type RunRow } from 'convoke'
 import { describe, expect, test } from 'vitest'
 import { parseSet } from './commands/fork.ts'
 import { exitCodeOf, exitCodeOfRun } from './exit.ts'
 import { ago, asTyped, mayColor, styleFor, table } from './output.ts'
+import { buildProgram } from './program.ts'
 
 const row = (more: Partial<RunRow>): RunRow => ({
   tenant: 'local',
@@ -107,6 +109,37 @@ test('commands are named as whoever reads them can type them', () => {
   expect(asTyped('npx convoke why r_1', npx)).toBe('npx convoke why r_1')
   expect(asTyped('a store of convoke is there', npx)).toBe('a store of convoke is there')
   expect(asTyped('next: convoke resume r_1', { npm_command: 'run-script' })).toBe('next: convoke resume r_1')
+})
+
+test('and with what was said of the store, which the next command has to be told as well', () => {
+  const where = { store: '/tmp/my store', tenant: 'acme', app: 'convoke.config.ts', output: 'text' }
+  expect(asTyped('next: convoke resume r_1, or npx convoke show r_1', {}, where)).toBe(
+    "next: convoke resume --store '/tmp/my store' --tenant acme --app convoke.config.ts r_1, or " +
+      "npx convoke show --store '/tmp/my store' --tenant acme --app convoke.config.ts r_1",
+  )
+  expect(asTyped('convoke approvals approve ap_1; convoke audit verify', {}, { store: "it's" })).toBe(
+    String.raw`convoke approvals approve --store 'it'\''s' ap_1; convoke audit verify --store 'it'\''s'`,
+  )
+  expect(asTyped('convoke runs', {}, { store: 'postgres://ann@db/convoke' })).toBe(
+    'convoke runs --store postgres://ann@db/convoke',
+  )
+  expect(asTyped('convoke runs', {}, { store: 'postgres://ann:secret@db/convoke' })).toBe('convoke runs')
+  for (const help of ['convoke fork --help', 'convoke approvals approve --help'])
+    expect(asTyped(help, {}, { store: 'x' })).toBe(help)
+})
+
+test('every command of the program is known by name', () => {
+  const program = buildProgram(
+    () => ({}) as never,
+    () => undefined,
+  )
+  const named = (at: Command, path: string): string[] =>
+    at.commands.length === 0
+      ? [`${path} ${at.name()}`]
+      : at.commands.flatMap((inner) => named(inner, at === program ? 'convoke' : `${path} ${at.name()}`))
+  const all = named(program, '')
+  expect(all.length).toBeGreaterThan(20)
+  for (const name of all) expect(asTyped(name, { npm_command: 'exec' }, { store: 'x' })).toBe(`npx ${name} --store x`)
 })
 
 describe('--set STEP:/pointer=JSON', () => {

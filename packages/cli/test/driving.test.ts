@@ -55,14 +55,14 @@ describe('convoke run', () => {
     const done = await at.cli(['run', 'failing', '--id', 'r_f'])
     expect(done).toMatchObject({ code: 5, out: '' })
     expect(done.err).toContain('TOOL_UNREACHABLE  the ERP does not answer')
-    expect(done.err).toContain('next     convoke why r_f')
+    expect(done.err).toMatch(/next {5}convoke why --app \S+ r_f/)
   })
 
   test('a timer that is far away parks: 3, and until when', async () => {
     const done = await at.cli(['run', 'nap', '--id', 'r_nap'])
     expect(done.code).toBe(3)
     expect(done.err).toContain('waits for a time')
-    expect(done.err).toContain('convoke resume r_nap')
+    expect(done.err).toMatch(/convoke resume --app \S+ r_nap/)
   })
 })
 
@@ -73,7 +73,7 @@ describe('a person', () => {
     const id = await approvalOf('r_pay')
     const listed = json((await at.cli(['approvals', 'ls', '-o', 'json'])).out)
     expect(listed).toMatchObject([{ id, run: 'r_pay', group: 'finance', status: 'pending' }])
-    expect(parked.err).toContain(`next: convoke approvals approve ${id}`)
+    expect(parked.err).toMatch(new RegExp(`next: convoke approvals approve --app \\S+ ${id}`))
     expect(at.counted()).toEqual([])
     const shown = await at.cli(['approvals', 'show', id])
     expect(shown.out).toContain('"amount": "100.00"')
@@ -135,7 +135,7 @@ describe('INTERRUPTED', () => {
     const stopped = await running.done
     expect(stopped).toMatchObject({ code: 130, out: '' })
     expect(stopped.err).toContain('INTERRUPTED  interrupted; nothing is lost')
-    expect(stopped.err).toContain('convoke resume r_c')
+    expect(stopped.err).toMatch(/convoke resume --app \S+ r_c/)
     const before = at.counted().length
     expect(before).toBeLessThan(12)
 

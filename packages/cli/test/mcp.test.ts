@@ -44,14 +44,14 @@ test('nothing is a tool before it is accepted by what was shown; a change is sho
   expect(first.code).toBe(0)
   expect(first.out.split('\n')[0]).toMatch(/^TOOL +STATE +EFFECT +ACCEPTED +HASH$/)
   expect(first.out).toMatch(/^notes\.add +quarantined: new +idempotent +never +[0-9a-f]{12}$/m)
-  expect(first.err).toBe('next: convoke mcp ls notes add\n')
+  expect(first.err).toBe(`next: convoke mcp ls --app ${app} notes add\n`)
   expect(json((await convoke(['run', 'note', '-o', 'json'])).out)).toMatchObject({ result: 'no such tool' } as never)
 
   const look = await convoke(['mcp', 'ls', 'notes', 'add'])
   expect(look.out).toContain('+ description: Adds a note.')
   const hash = await hashOf('add')
   expect(look.out).toContain(hash)
-  expect(look.err).toBe(`next: convoke mcp accept notes add --hash ${hash.slice(0, 12)}\n`)
+  expect(look.err).toBe(`next: convoke mcp accept --app ${app} notes add --hash ${hash.slice(0, 12)}\n`)
 
   const accepted = await convoke([
     'mcp',
@@ -140,9 +140,9 @@ test('TOOL_UNKNOWN, USAGE, CONFIG_INVALID, TOOL_UNREACHABLE: each with what to d
     expect(done.err).toMatch(/next {5}\S/)
   }
   await refused(['ls', 'nots'], {}, 2, 'TOOL_UNKNOWN', 'no MCP server "nots"', 'use one of: notes')
-  await refused(['ls', 'notes', 'ad'], {}, 2, 'TOOL_UNKNOWN', 'no tool "ad"', 'convoke mcp ls notes')
+  await refused(['ls', 'notes', 'ad'], {}, 2, 'TOOL_UNKNOWN', 'no tool "ad"', `convoke mcp ls --app ${app} notes`)
   await refused(['accept', 'nots', 'add'], {}, 2, 'TOOL_UNKNOWN', 'use one of: notes')
-  await refused(['accept', 'notes', 'add'], {}, 2, 'USAGE', 'convoke mcp ls notes add, then --hash')
+  await refused(['accept', 'notes', 'add'], {}, 2, 'USAGE', `convoke mcp ls --app ${app} notes add, then --hash`)
   await refused(['accept', 'notes', 'add', '--hash', 'f00'], {}, 4, 'TOOL_QUARANTINED', 'look again')
   await refused(['ls'], { HOW: 'ends' }, 5, 'TOOL_UNREACHABLE', 'start it by hand')
   await refused(['accept', 'notes', 'add', '--hash', 'f00'], { HOW: 'ends' }, 5, 'TOOL_UNREACHABLE')
