@@ -1,3 +1,6 @@
+/** Places at the front that may stand empty. */
+const slack = 64
+
 /**
  * First in, first out. An array that is shifted until it is empty lets go of its store and makes another with the next
  * push; this one keeps it, so who has one entry at a time, over and over, makes nothing.
@@ -24,6 +27,11 @@ export class Queue<T> {
     const item = this.#items[this.#head]
     this.#items[this.#head++] = undefined
     if (this.#head === this.#tail) this.#head = this.#tail = 0
+    else if (this.#head > slack && this.#head > this.#tail / 2) {
+      this.#items.splice(0, this.#head)
+      this.#tail -= this.#head
+      this.#head = 0
+    }
     return item
   }
 

@@ -75,9 +75,9 @@ class RunObject {
 
   /** Of a run object, or of what somebody has derived from one. */
   static others(run: object): object {
-    let at = run
-    while (!(#others in at)) at = Object.getPrototypeOf(at) as object
-    return (at.#others ??= othersOf(at.#scope, at.#deps))
+    for (let at: unknown = run; typeof at === 'object' && at !== null; at = Object.getPrototypeOf(at))
+      if (#others in at) return (at.#others ??= othersOf(at.#scope, at.#deps))
+    return {}
   }
 }
 
