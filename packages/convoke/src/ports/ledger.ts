@@ -135,7 +135,7 @@ export interface Ledger {
    * Appends the first records of a run and claims it for a worker of this ledger, in one commit: whoever drives what it
    * begins needs no claim of its own. Undefined where the run is begun but not the worker's: its lease has passed, or the
    * same records stood there and somebody has claimed the run since. A ledger may leave this out.
-   * @throws what `append` throws
+   * @throws what `append` throws, and STORE_UNUSABLE while the store is being filled by a copy
    */
   begin?(first: StreamAppend, worker: WorkerId, options?: Pick<AppendOptions, 'blobs'>): Promise<Claim | undefined>
   /** Gives a claimed run back; nothing else changes. Ignored when the epoch is not the newest. */

@@ -22,8 +22,17 @@ export interface Successor {
 /** Runs the workflow's code to its end, whatever that is; what it did is rolled back when it fails or is cancelled. */
 export async function outcomeOf(workflow: AnyWorkflow, driven: Driven, engine: Engine): Promise<End> {
   const { history, run } = driven
-  let others: OtherDeps | undefined
-  const deps: RunDeps = { keyed: driven.keyed, others: () => (others ??= othersOf(driven, engine)) }
+  let made: OtherDeps | undefined
+  const others = (): OtherDeps => {
+    try {
+      return (made ??= othersOf(driven, engine))
+    } catch (error) {
+      // What the process cannot make is no failure of the run's code, which may be asking for it.
+      engine.stop(error as Error)
+      throw error
+    }
+  }
+  const deps: RunDeps = { keyed: driven.keyed, others }
   try {
     let cancel!: (reason: Error) => void
     const cancelled = new Promise<never>((_, reject) => (cancel = reject))

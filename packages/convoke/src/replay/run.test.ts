@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
-import { begin, flow, newWorld } from '../../test/durable/world.ts'
+import { begin, entriesOf, flow, lines, newWorld } from '../../test/durable/world.ts'
+import { ConvokeError } from '../core/errors.ts'
 
 // Most of a run object's methods are made when the first of them is asked for; whoever has one need not know.
 
@@ -34,4 +35,41 @@ test('can be awaited, printed and looked into as any object', async () => {
     }),
   ])
   expect(await (await begin(app, 'shown', null)).result()).toBe(1)
+})
+
+test('what the process cannot make stops the run, whatever its code does with the error; it goes on when it can', async () => {
+  const broken = { now: true }
+  const app = newWorld().app(
+    [
+      flow('asks', async (run) => {
+        await run.step('before', () => 1)
+        try {
+          await run.sleep(1)
+        } catch {
+          // Code that goes on whatever happens.
+        }
+        return run.step('after', () => 2)
+      }),
+    ],
+    {
+      extend: async () => () => {
+        if (broken.now) throw new ConvokeError('DEFINITION_INVALID', 'a tool says nothing of where it calls')
+        return []
+      },
+    },
+  )
+  const handle = await begin(app, 'asks', null)
+  expect((await handle.settled()).status).toBe('stopped')
+  expect(lines(await entriesOf(app))).not.toContain('step.completed after')
+  await expect(handle.result()).rejects.toMatchObject({ code: 'DEFINITION_INVALID' })
+  broken.now = false
+  const again = {
+    id: 'm',
+    type: 'signal',
+    at: 1,
+    actor: { kind: 'person', id: 'ann' },
+    payload: { name: 'again' },
+  } as const
+  await (await app.ledger()).post({ tenant: 'local', stream: 'inbox/r' }, again)
+  expect(await handle.result()).toBe(2)
 })
